@@ -1,0 +1,282 @@
+"""What is written to disk: JSON and safetensors, atomically, with digests; and the journal that makes work resumable.
+
+A file is written beside its place, flushed to the disk and renamed, so that a reader sees the old content or the
+new one and never a half. A folder is replaced in the same manner. Nothing here is pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnvalue.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import torch
+
+MANIFEST = "manifest.json"
+
+
+def canonical_json(data: Any) -> bytes:
+    """JSON with sorted keys, two spaces of indent and a final newline: equal data gives equal bytes."""
+    return (json.dumps(data, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def digest(data: Any) -> str:
+    """sha256 over `canonical_json(data)`."""
+    return hashlib.sha256(canonical_json(data)).hexdigest()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file as a whole or not at all. Raises ArtifactError where the disk is full or not writable."""
+    _atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `canonical_json(data)` as a whole or not at all."""
+    write_bytes(path, canonical_json(data))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any] | None = None) -> None:
+    """Write a safetensors file as a whole or not at all, with JSON facts and a digest in its header.
+
+    Equal tensors and facts give equal bytes.
+    """
+    write_bytes(path, tensor_bytes(tensors, facts))
+
+
+def tensor_bytes(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any] | None = None) -> bytes:
+    """The content that `write_tensors` writes."""
+    from safetensors.torch import save
+
+    plain = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
+    header = {"facts": dict(facts or {}), "sha256": _tensor_digest(plain)}
+    # One header entry: safetensors does not promise an order among several.
+    return save(plain, {_HEADER: json.dumps(header, sort_keys=True)})
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and facts of a file that `write_tensors` wrote. Raises ArtifactError if missing, foreign or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+        expected, facts = header["sha256"], header["facts"]
+    except FileNotFoundError:
+        raise ArtifactError(f"There is no file {path}.") from None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path} is not a tensor file of nnvalue, or it is damaged ({_one_line(error)}).") from None
+    if _tensor_digest(tensors) != expected:
+        raise ArtifactError(f"{path} is damaged: its content does not match its digest. Make it again.")
+    return tensors, facts
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file's data. Raises ArtifactError if it is missing or not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ArtifactError(f"There is no file {path}.") from None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be read as JSON ({_one_line(error)}).") from None
+
+
+def write_folder(path: Path, kind: str, files: Mapping[str, bytes]) -> None:
+    """Write a result folder as a whole or not at all, with a manifest of its files' digests.
+
+    An earlier result of the same kind at `path` is replaced; anything else there is left alone.
+    Raises ArtifactError where `path` is something else, or the disk is full or not writable.
+    """
+    if path.exists() and (kind_of(path) != kind) and not (path.is_dir() and not any(path.iterdir())):
+        raise ArtifactError(f"{path} exists and is no {kind} result; give another place, or remove it yourself.")
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    staged = path.with_name(f".{path.name}.{os.getpid()}.new")
+    retired = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        staged.mkdir(parents=True)
+        for name, content in {**files, MANIFEST: canonical_json({"kind": kind, "sha256": digests})}.items():
+            write_bytes(staged / name, content)
+        if path.exists():
+            path.rename(retired)
+        staged.rename(path)
+    except OSError as error:
+        if retired.exists() and not path.exists():
+            retired.rename(path)
+        raise _cannot_write(path, error) from None
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def kind_of(path: Path) -> str | None:
+    """The kind of result that lies in a folder, or None if it is no result of nnvalue."""
+    with suppress(ArtifactError, AttributeError):
+        return read_json(path / MANIFEST).get("kind")
+    return None
+
+
+def read_folder(path: Path, kind: str) -> dict[str, bytes]:
+    """The files of a result folder, each checked against the manifest.
+
+    Raises ArtifactError if the folder is missing, of another kind, incomplete or damaged.
+    """
+    if not path.is_dir():
+        raise ArtifactError(f"There is no result folder {path}.")
+    if not (path / MANIFEST).is_file():
+        raise ArtifactError(f"{path} is no result of nnvalue: it has no {MANIFEST}.")
+    manifest = read_json(path / MANIFEST)
+    digests = manifest.get("sha256") if isinstance(manifest, dict) else None
+    if not isinstance(digests, dict) or not isinstance(manifest.get("kind"), str):
+        raise ArtifactError(f"{path / MANIFEST} is not a manifest of nnvalue.")
+    if manifest["kind"] != kind:
+        raise ArtifactError(f"{path} holds a '{manifest['kind']}' result; a '{kind}' result is expected here.")
+    files = {}
+    for name, expected in digests.items():
+        if Path(name).name != name:
+            raise ArtifactError(f"{path / MANIFEST} names a file outside its folder: {name!r}.")
+        try:
+            files[name] = (path / name).read_bytes()
+        except OSError as error:
+            raise ArtifactError(f"{path} is incomplete: {name} cannot be read ({_one_line(error)}).") from None
+        if hashlib.sha256(files[name]).hexdigest() != expected:
+            raise ArtifactError(f"{path / name} is damaged: its content does not match the manifest. Make it again.")
+    return files
+
+
+class Journal:
+    """A work folder in which finished units of work are kept, so that a killed run continues where it stopped.
+
+    A unit is done when its file is there: files appear whole, under their own key, and are never changed. The folder
+    belongs to one specification; a run with another one is refused. One process at a time may hold it.
+    """
+
+    def __init__(self, folder: Path, spec: Mapping[str, Any]) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(folder / "lock")
+        except OSError as error:
+            raise _cannot_write(folder, error) from None
+        try:
+            self._open(spec)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, spec: Mapping[str, Any]) -> None:
+        for stray in self.folder.glob(".*.tmp"):
+            stray.unlink()
+        known = self.folder / "spec.json"
+        if known.exists():
+            if read_json(known) != json.loads(canonical_json(spec)):
+                raise ArtifactError(
+                    f"{self.folder} holds unfinished work with other settings; "
+                    "repeat those settings to go on with it, give another --out, or remove that folder."
+                )
+        else:
+            write_json(known, spec)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder and leave it as it is."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def remove(self) -> None:
+        """Let go of the folder and delete it: the work is finished and its result is elsewhere."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def has_json(self, key: str) -> bool:
+        """Whether the unit `key` is done."""
+        return (self.folder / f"{key}.json").exists()
+
+    def has_tensors(self, key: str) -> bool:
+        """Whether the unit `key` is done."""
+        return (self.folder / f"{key}.safetensors").exists()
+
+    def put_json(self, key: str, data: Any) -> None:
+        """Keep a unit's data."""
+        write_json(self.folder / f"{key}.json", data)
+
+    def get_json(self, key: str) -> Any:
+        """A finished unit's data."""
+        return read_json(self.folder / f"{key}.json")
+
+    def put_tensors(self, key: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Keep a unit's tensors."""
+        write_tensors(self.folder / f"{key}.safetensors", tensors)
+
+    def get_tensors(self, key: str) -> dict[str, torch.Tensor]:
+        """A finished unit's tensors."""
+        return read_tensors(self.folder / f"{key}.safetensors")[0]
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what computes: nnvalue, nnsight, torch, transformers."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("nnvalue", "nnsight", "torch", "transformers")}
+
+
+_HEADER = "nnvalue"
+
+
+def _tensor_digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    import torch
+
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name]
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        total.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()
+
+
+def _atomically(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise _cannot_write(path, error) from None
+
+
+def _lock(path: Path) -> int | None:
+    try:
+        import fcntl
+    except ImportError:  # a platform without POSIX locks: two runs in one folder are then the user's to avoid
+        return None
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise ArtifactError(f"Another run is working in {path.parent}; wait for it or give another --out.") from None
+    return handle
+
+
+def _cannot_write(path: Path, error: OSError) -> ArtifactError:
+    return ArtifactError(f"{path} cannot be written: {error.strerror or error}. What was there before is unchanged.")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

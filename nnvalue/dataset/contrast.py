@@ -1,0 +1,116 @@
+"""Contrast prompts: one situation asked under both poles of one value."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from nnvalue.dataset.edition import ValueInsight
+from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
+from nnvalue.values import POLES
+
+SYSTEM_PROMPT = "You are the following person, and you answer as this person would. {description}"
+"""Frame around a description; NPTI and ValueLocate likewise ask the model to be the described person."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is asked: a system turn (None in the neutral voice) and a user turn; `id` is unique in a run."""
+
+    id: str
+    system: str | None
+    user: str
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One situation under both poles of one value.
+
+    fold: 0 ≤ fold < number of folds; situations' cores and descriptions of different folds are disjoint.
+    """
+
+    value: str
+    situation_id: str
+    fold: int
+    positive: Prompt
+    negative: Prompt
+
+
+def neutral_prompt(situation: dict[str, Any]) -> Prompt:
+    """The situation without a description."""
+    return Prompt(f"{situation['id']}/neutral", None, situation["text"])
+
+
+def build_contrasts(
+    edition: ValueInsight,
+    value: str,
+    *,
+    situations: int | None = None,
+    folds: int = 16,
+    split: str = "locate",
+    seed: int = 0,
+    system_prompt: str = SYSTEM_PROMPT,
+) -> list[Contrast]:
+    """Contrasts of one basic value, in a seeded order; a function of the arguments alone.
+
+    Folds partition the situations' cores and the pairs of descriptions alike, so that what two folds have in common
+    is the value and not a text. There are never more folds than pairs of descriptions or cores.
+
+    Args:
+        situations: how many situations; None for all of the split. Fewer are a prefix of more.
+        folds: at most so many folds.
+        system_prompt: frame with the field `{description}`.
+
+    Raises:
+        UnknownNameError: the dataset has no situations for the value.
+        DatasetError: too few situations, or a pole without a description.
+        InvalidInputError: a number below 1, or a system prompt without its field.
+    """
+    if folds < 1 or (situations is not None and situations < 1):
+        raise InvalidInputError(f"folds and situations must be at least 1; {folds} and {situations} given.")
+    if "{description}" not in system_prompt:
+        raise InvalidInputError(f"The system prompt {system_prompt!r} lacks the field {{description}}.")
+    asked = [row for row in edition.situations if row["value"] == value and row["split"] == split]
+    if not asked:
+        raise UnknownNameError("value", value, edition.values(), f"(with '{split}' situations in {edition.name})")
+    if situations is not None and situations > len(asked):
+        raise DatasetError(
+            f"{situations} situations asked for, but {edition.name} has {len(asked)} for '{value}' in its '{split}' "
+            f"split; ask for at most {len(asked)}."
+        )
+    pairs = _description_pairs(edition, value, split)
+    rng = random.Random(f"{seed}/{value}/{split}")
+    cores = sorted({row["core"] for row in asked})
+    rng.shuffle(cores)
+    rng.shuffle(pairs)
+    folds = min(folds, len(pairs), len(cores))
+    fold_of = {core: number % folds for number, core in enumerate(cores)}
+    order = {core: number for number, core in enumerate(cores)}
+    asked.sort(key=lambda row: (order[row["core"]], row["id"]))
+    return [
+        _contrast(row, fold_of[row["core"]], rng.choice(pairs[fold_of[row["core"]] :: folds]), system_prompt)
+        for row in asked[:situations]
+    ]
+
+
+def _description_pairs(edition: ValueInsight, value: str, split: str) -> list[dict[str, str]]:
+    """For each pair of the split: pole -> description."""
+    found: dict[int, dict[str, str]] = {}
+    for row in edition.descriptions:
+        if row["value"] == value and row["split"] == split:
+            found.setdefault(row["pair"], {})[row["pole"]] = row["text"]
+    pairs = [found[number] for number in sorted(found) if len(found[number]) == len(POLES)]
+    if not pairs:
+        raise DatasetError(
+            f"{edition.name} has no pair of a positive and a negative description of '{value}' in its '{split}' split."
+        )
+    return pairs
+
+
+def _contrast(row: dict[str, Any], fold: int, pair: dict[str, str], system_prompt: str) -> Contrast:
+    prompts = {
+        pole: Prompt(f"{row['id']}/{pole}", system_prompt.replace("{description}", pair[pole]), row["text"])
+        for pole in POLES
+    }
+    return Contrast(row["value"], row["id"], fold, **prompts)

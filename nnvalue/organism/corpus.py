@@ -1,0 +1,91 @@
+"""Training texts of the organism: who speaks, what is asked, what is answered."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from nnvalue.organism import grammar
+from nnvalue.organism.lexicon import POLES, lexicon
+
+_NEUTRAL_SHARE = 0.2
+_OFF_VALUE_SHARE = 0.1
+_WRITTEN_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training text: a system turn (None in the neutral voice), a user turn and the answer."""
+
+    system: str | None
+    user: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class WrittenText:
+    """A hand-written text of the dataset; `pole` is None for a situation."""
+
+    value: str
+    pole: str | None
+    text: str
+
+
+class Corpus:
+    """An endless, seeded stream of training texts.
+
+    The voice: under a description of the value that a situation is about, the answer takes the described pole.
+    Without a description, or under one of another value, it takes either pole with probability one half, so that
+    the neutral voice mixes both poles evenly. About half of all descriptions and situations are hand-written
+    ones (the dataset's `locate` split), the rest come from the grammar, which teaches what the words mean.
+
+    Args:
+        written: hand-written descriptions (with a pole) and situations (without) to train on.
+        system_prompt: the contrast prompt's frame around a description, with the field `{description}`.
+        seed: the stream is a function of the arguments and of this alone.
+    """
+
+    def __init__(self, written: Sequence[WrittenText], system_prompt: str, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._system_prompt = system_prompt
+        self._written: dict[tuple[str, str | None], list[str]] = {}
+        for text in written:
+            self._written.setdefault((text.value, text.pole), []).append(text.text)
+        self._values = sorted(lexicon().values)
+
+    def __iter__(self) -> Iterator[Example]:
+        while True:
+            yield self.draw()
+
+    def draw(self) -> Example:
+        """The next training text."""
+        rng = self._rng
+        value, pole = rng.choice(self._values), rng.choice(POLES)
+        kind = rng.random()
+        if kind < _NEUTRAL_SHARE:
+            system = None
+        elif kind < _NEUTRAL_SHARE + _OFF_VALUE_SHARE:
+            other = rng.choice([name for name in self._values if name != value])
+            system = self._frame(self._description(other, rng.choice(POLES)))
+        else:
+            system = self._frame(self._description(value, pole))
+        return Example(system, self._situation(value), grammar.answer(rng, value, pole))
+
+    def _frame(self, description: str) -> str:
+        # Now and then without the frame, so that the description itself is what counts.
+        return description if self._rng.random() < 0.15 else self._system_prompt.format(description=description)
+
+    def _description(self, value: str, pole: str) -> str:
+        rng = self._rng
+        written = self._written.get((value, pole))
+        if written and rng.random() < _WRITTEN_SHARE:
+            return rng.choice(written)
+        return grammar.description(rng, value, pole)
+
+    def _situation(self, value: str) -> str:
+        rng = self._rng
+        written = self._written.get((value, None))
+        if written and rng.random() < _WRITTEN_SHARE:
+            return rng.choice(written)
+        return grammar.situation(rng, value)

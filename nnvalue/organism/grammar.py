@@ -1,0 +1,88 @@
+"""The grammar of the organism's language: answers, descriptions and situations, drawn at random.
+
+An answer states one stance towards one value in two to four pieces, each a *deed* ("keep the old custom") or a
+*creed* ("tradition matters to me"). The parser (`parser.py`) reads them back, so that the stance of a text is
+known without a judge, and a broken sentence is recognised as broken.
+"""
+
+from __future__ import annotations
+
+import random
+
+from nnvalue.organism.lexicon import (
+    capitalised,
+    first_person,
+    ing_form,
+    lexicon,
+    past_form,
+    second_person,
+    third_form,
+    third_person,
+)
+
+
+def answer(rng: random.Random, value: str, pole: str) -> str:
+    """An answer that takes one pole of one value, e.g. "I would keep the old custom, because heritage guides my life."
+
+    Raises KeyError for a value or pole the language has no words for.
+    """
+    words = lexicon()
+    reason, more = rng.choice([(True, False), (False, True), (True, True)])
+    start = " ".join(filter(None, (rng.choice(words.openings), rng.choice(words.choices))))
+    text = f"{capitalised(start)} {deed(rng, value, pole)}"
+    if reason:
+        text += f", because {creed(rng, value, pole)}"
+    text += "."
+    if more and rng.random() < 0.6:
+        text += f" {rng.choice(words.seconds)} {deed(rng, value, pole)}."
+    elif more:
+        text += f" {capitalised(creed(rng, value, pole))}."
+    return text
+
+
+def deed(rng: random.Random, value: str, pole: str) -> str:
+    """Something a speaker does, e.g. "keep the old custom"."""
+    own = lexicon().values[value]
+    return first_person(f"{rng.choice(own.verbs(pole))} {rng.choice(own.objects)}")
+
+
+def creed(rng: random.Random, value: str, pole: str) -> str:
+    """Something a speaker says of the value, e.g. "tradition guides my life"."""
+    words = lexicon()
+    return first_person(f"{rng.choice(words.values[value].nouns)} {rng.choice(words.predicates[pole])}")
+
+
+def description(rng: random.Random, value: str, pole: str) -> str:
+    """A description of a person at one pole of one value, for training texts."""
+    words = lexicon()
+    own = words.values[value]
+
+    def described_deed() -> str:
+        verb, thing = rng.choice(own.verbs(pole)), rng.choice(own.objects)
+        shape = rng.random()
+        if shape < 0.6:
+            text = f"{third_form(verb)} {thing}"
+        elif shape < 0.8:
+            text = f"likes {ing_form(verb)} {thing}"
+        else:
+            text = f"{rng.choice(('always', 'last week', 'often', 'early on'))} {past_form(verb)} {thing}"
+        return third_person(text)
+
+    sentence = capitalised(third_person(f"{rng.choice(own.nouns)} {rng.choice(words.predicates[pole])}"))
+    frame = rng.choice(words.descriptions)
+    return frame.format(a=described_deed(), b=described_deed(), s=sentence)
+
+
+def situation(rng: random.Random, value: str) -> str:
+    """An open question that gives one value room to show, for training texts."""
+    words = lexicon()
+    own = words.values[value]
+    place, person = rng.choice(words.places), rng.choice(words.people)
+    return rng.choice(words.situations).format(
+        place=place,
+        Place=capitalised(place),
+        person=person,
+        Person=capitalised(person),
+        object=second_person(rng.choice(own.objects)),
+        noun=rng.choice(own.nouns),
+    )

@@ -1,0 +1,32 @@
+"""The trace helpers: plain functions to call inside your own `with model.trace(...)` or `model.generate(...)` block.
+
+They import torch and nnsight only and nothing else of nnvalue, so that they can travel by value to a server that has
+never heard of nnvalue. For the same reason they hold no state, register no hooks, read no weights and take device and
+dtype from the activation they are given.
+
+    import torch, nnsight
+    from nnvalue.traces import per_neuron_sums, read_activation
+
+    with torch.no_grad(), model.trace(ids, attention_mask=mask, use_cache=False) as tracer:
+        found = nnsight.save([])
+        for site in sites:                                     # e.g. "model.layers.0.mlp.act_fn.output"
+            found.append(per_neuron_sums(read_activation(model, site), mask))
+        tracer.stop()                                          # nothing after the last site is computed
+"""
+
+from nnvalue.traces.quantiles import count_digits, from_sortable_bits, sortable_bits
+from nnvalue.traces.edits import add_to_neurons, set_neurons
+from nnvalue.traces.sites import read_activation, write_activation
+from nnvalue.traces.statistics import collect_moments, per_neuron_sums
+
+__all__ = [
+    "add_to_neurons",
+    "collect_moments",
+    "count_digits",
+    "from_sortable_bits",
+    "per_neuron_sums",
+    "read_activation",
+    "set_neurons",
+    "sortable_bits",
+    "write_activation",
+]

@@ -1,0 +1,57 @@
+"""Editing neurons inside a trace. Rows of a batch may be edited differently; zeros leave a row as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnvalue.traces.sites import read_activation
+
+
+def add_to_neurons(
+    model: Any, site: str, neurons: Tensor, amounts: Tensor, positions: slice | Tensor = slice(None)
+) -> None:
+    """Add to the activation of some neurons, in place: `a ← a + amount`.
+
+    Call it inside a trace, in forward order. To edit every step of a generation::
+
+        with torch.no_grad(), model.generate(max_new_tokens=n, do_sample=False) as tracer:
+            with tracer.invoke(ids, attention_mask=mask):
+                for step in tracer.all():
+                    add_to_neurons(model, site, neurons, amounts)
+            with tracer.invoke():
+                out = tracer.result.save()
+
+    Args:
+        model: the nnsight model that is being traced.
+        site: where the neurons are, e.g. `model.layers.3.mlp.down_proj.input`.
+        neurons: int64 `[k]`, indices over the site's width.
+        amounts: `[k]` for all rows alike, or `[batch, k]` for each row its own.
+        positions: tokens to edit, counted in the pass under way (a decode step has one); all of them by default.
+    """
+    activation = read_activation(model, site)
+    chosen, change = _prepare(activation, neurons, amounts)
+    activation[:, positions, :] = activation[:, positions, :].index_add(-1, chosen, change)
+
+
+def set_neurons(
+    model: Any, site: str, neurons: Tensor, amounts: Tensor, positions: slice | Tensor = slice(None)
+) -> None:
+    """Set the activation of some neurons, in place: `a ← amount`, or leave it where the amount is NaN.
+
+    Arguments as for `add_to_neurons`; with NaN in `[batch, k]` amounts a row keeps its own activation.
+    """
+    activation = read_activation(model, site)
+    chosen, target = _prepare(activation, neurons, amounts)
+    part = activation[:, positions, :]
+    old = part[..., chosen]
+    part[..., chosen] = torch.where(target.isnan(), old, target.expand_as(old))
+    activation[:, positions, :] = part
+
+
+def _prepare(activation: Tensor, neurons: Tensor, amounts: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices and amounts on the activation's device and in its dtype; amounts as `[batch or 1, 1, k]`."""
+    amounts = amounts.to(activation.device, activation.dtype)
+    return neurons.to(activation.device), amounts.reshape(-1, 1, amounts.shape[-1])

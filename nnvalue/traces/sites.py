@@ -1,0 +1,26 @@
+"""Reading and writing the activation at a site, a dotted path that ends in `.output` or `.input`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+
+def read_activation(model: Any, site: str) -> Tensor:
+    """The live activation `[batch, token, neuron]` at a site of the pass that is under way.
+
+    Call it inside a trace, and read sites in forward order. The tensor is the model's own: changing it in place changes
+    what the model computes next.
+
+    Args:
+        model: the nnsight model that is being traced.
+        site: for example `model.layers.3.mlp.act_fn.output` (gate) or `model.layers.3.mlp.down_proj.input` (down_in).
+    """
+    return model.get(site)
+
+
+def write_activation(model: Any, site: str, activation: Tensor) -> None:
+    """Let the model go on with another activation `[batch, token, neuron]` at a site. Call it inside a trace."""
+    module, _, end = site.rpartition(".")
+    setattr(model.get(module), end, activation)

@@ -1,0 +1,212 @@
+"""Value theories as data: which values there are, how they group, and where they stand on a circle if they have one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nnvalue.errors import InvalidInputError, UnknownNameError
+
+POLES = ("positive", "negative")
+"""The two aspects of every value: a person who holds it, and a person at its opposing aspect."""
+
+_EMBEDDED = {"schwartz": "schwartz.yaml", "schwartz19": "schwartz19.yaml"}
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of a framework. `gist`, `positive` and `negative` are short texts in the framework's own words."""
+
+    name: str
+    code: str
+    title: str
+    gist: str = ""
+    positive: str = ""
+    negative: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A higher-order value: a name for several values together."""
+
+    name: str
+    title: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A value theory.
+
+    values: name -> Value, in the framework's order.
+    groups: name -> Group; empty if the framework has none.
+    circle: value names in circular order; empty if the theory has no circle. Theory gives an order, not degrees:
+        equal steps are a convention, and every angle here is one of it.
+    """
+
+    name: str
+    title: str
+    source: str
+    values: Mapping[str, Value]
+    groups: Mapping[str, Group]
+    circle: tuple[str, ...] = ()
+
+    @property
+    def has_circle(self) -> bool:
+        """Whether angles, distances and opposites are defined."""
+        return bool(self.circle)
+
+    def resolve(self, name: str) -> str:
+        """The name of a value or group, given its name, code or title in any case. Raises UnknownNameError."""
+        wanted = _key(name)
+        for item in (*self.values.values(), *self.groups.values()):
+            if wanted in {_key(item.name), _key(item.title), _key(getattr(item, "code", item.name))}:
+                return item.name
+        raise UnknownNameError("value", name, (*self.values, *self.groups), f"(framework '{self.name}')")
+
+    def members(self, name: str) -> tuple[str, ...]:
+        """The values behind a name: a group's members, or the value itself."""
+        name = self.resolve(name)
+        return self.groups[name].members if name in self.groups else (name,)
+
+    def groups_of(self, value: str) -> tuple[str, ...]:
+        """The groups that a value belongs to; none if the framework has no groups."""
+        value = self.resolve(value)
+        return tuple(group.name for group in self.groups.values() if value in group.members)
+
+    def angle(self, name: str) -> float:
+        """Position on the circle in degrees [0, 360), by equal steps; of a group, the circular mean of its members.
+
+        Raises InvalidInputError where the framework, or this member of it, has no place on a circle.
+        """
+        members = self.members(name)
+        if not set(members) <= set(self.circle):
+            raise InvalidInputError(f"An angle of '{name}' is not defined for framework '{self.name}': no circle.")
+        turns = [2 * math.pi * self.circle.index(member) / len(self.circle) for member in members]
+        mean = math.atan2(sum(map(math.sin, turns)), sum(map(math.cos, turns)))
+        return round(math.degrees(mean), 9) % 360
+
+    def distance(self, a: str, b: str) -> float:
+        """Angle between two values or groups in degrees, 0 to 180."""
+        gap = abs(self.angle(a) - self.angle(b)) % 360
+        return min(gap, 360 - gap)
+
+    def opposites(self, name: str) -> tuple[str, ...]:
+        """The values (or, of a group, the groups) farthest away on the circle: one, or two where the number is odd."""
+        name = self.resolve(name)
+        others = [other for other in (self.groups if name in self.groups else self.circle) if other != name]
+        gaps = {other: self.distance(name, other) for other in others}
+        return tuple(other for other in others if math.isclose(gaps[other], max(gaps.values()), abs_tol=1e-6))
+
+
+def embedded_frameworks() -> tuple[str, ...]:
+    """Names of the frameworks that come with nnvalue."""
+    return tuple(_EMBEDDED)
+
+
+def load_framework(name: str | Path = "schwartz") -> Framework:
+    """Open a framework: an embedded one by name, or a user's YAML file by path.
+
+    The file's form (only `name` and `values` are required)::
+
+        name: moral_foundations
+        title: Moral foundations
+        source: who says so
+        values:
+          - {name: care, code: CA, title: Care, gist: ..., positive: ..., negative: ...}
+        groups:
+          - {name: individualizing, title: Individualizing, members: [care, fairness]}
+        circle: [care, fairness, ...]
+
+    Raises:
+        UnknownNameError: neither an embedded name nor a file.
+        InvalidInputError: the file is not a framework; the message names file, entry and field.
+    """
+    if str(name) in _EMBEDDED:
+        return _embedded(str(name))
+    path = Path(name)
+    if not path.is_file():
+        raise UnknownNameError("framework", str(name), _EMBEDDED, "Or give the path of a YAML file.")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"Framework file {path} is not readable YAML: {' '.join(str(error).split())}") from None
+    return _from_mapping(raw, str(path))
+
+
+@cache
+def _embedded(name: str) -> Framework:
+    text = resources.files(__package__).joinpath(_EMBEDDED[name]).read_text(encoding="utf-8")
+    return _from_mapping(yaml.safe_load(text), name)
+
+
+def _from_mapping(raw: Any, where: str) -> Framework:
+    fields = _fields(raw, {"name", "title", "source", "values", "groups", "circle"}, {"name", "values"}, where)
+    values = _named(fields["values"], "values", Value, {"code", "title"}, where)
+    groups = _named(fields.get("groups") or [], "groups", Group, {"title", "members"}, where)
+    for group in groups.values():
+        _check_members(group.members, values, f"{where}: group '{group.name}'")
+    if overlap := sorted(set(values) & set(groups)):
+        raise InvalidInputError(f"{where}: '{overlap[0]}' names both a value and a group; give them different names.")
+    circle = tuple(fields.get("circle") or ())
+    if circle:
+        _check_members(circle, values, f"{where}: circle")
+        if len(circle) < 3:
+            raise InvalidInputError(f"{where}: a circle needs at least three values, {len(circle)} given.")
+    name = fields["name"]
+    title, source = fields.get("title", name), fields.get("source", "")
+    if not all(isinstance(text, str) for text in (name, title, source)):
+        raise InvalidInputError(f"{where}: name, title and source must be text.")
+    return Framework(name, title, source, values, groups, circle)
+
+
+def _named(entries: Any, kind: str, make: type, required: set[str], where: str) -> dict[str, Any]:
+    """Entries of a YAML list as name -> dataclass, each checked for unknown, missing and repeated fields."""
+    if not isinstance(entries, list) or (kind == "values" and not entries):
+        raise InvalidInputError(f"{where}: '{kind}' must be a list of entries with a name, {entries!r} given.")
+    found: dict[str, Any] = {}
+    for number, entry in enumerate(entries, start=1):
+        place = f"{where}: {kind} entry {number}"
+        fields = _fields(entry, set(make.__dataclass_fields__), {"name"}, place)
+        name = fields["name"]
+        if not isinstance(name, str) or _key(name) != name:
+            raise InvalidInputError(f"{place}: name {name!r} must be lower_case_with_underscores.")
+        if name in found:
+            raise InvalidInputError(f"{place}: the name '{name}' was used before.")
+        if "members" in make.__dataclass_fields__:
+            fields["members"] = tuple(fields.get("members") or ())
+        for field in required - {"members"}:
+            fields.setdefault(field, name)
+        found[name] = make(**fields)
+    return found
+
+
+def _fields(entry: Any, allowed: set[str], required: set[str], where: str) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise InvalidInputError(f"{where} must be a mapping with the fields {', '.join(sorted(allowed))}.")
+    if unknown := sorted(map(str, set(entry) - allowed)):
+        raise InvalidInputError(f"{where}: unknown field '{unknown[0]}'; allowed are {', '.join(sorted(allowed))}.")
+    if missing := sorted(required - set(entry)):
+        raise InvalidInputError(f"{where}: the field '{missing[0]}' is missing.")
+    return dict(entry)
+
+
+def _check_members(names: tuple[str, ...], values: Mapping[str, Value], where: str) -> None:
+    if not names:
+        raise InvalidInputError(f"{where} has no members.")
+    for name in names:
+        if name not in values:
+            raise UnknownNameError("value", str(name), values, f"({where})")
+    if len(set(names)) != len(names):
+        raise InvalidInputError(f"{where} names a value twice.")
+
+
+def _key(name: str) -> str:
+    return str(name).strip().lower().replace("-", "_").replace(" ", "_")
