@@ -1,3 +1,57 @@
-"""nnvalue: locate human values in the neurons of a language model."""
+"""nnvalue: locate human values in the neurons of a language model.
+
+The names below are imported when they are first used, so that `import nnvalue` and `nnvalue --help` stay fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "Framework": "nnvalue.values",
+    "LocateConfig": "nnvalue.locator",
+    "NnvalueError": "nnvalue.errors",
+    "Subject": "nnvalue.models",
+    "Threshold": "nnvalue.locator",
+    "TopK": "nnvalue.locator",
+    "ValueInsight": "nnvalue.dataset",
+    "ValueNeurons": "nnvalue.findings",
+    "load_framework": "nnvalue.values",
+    "load_valueinsight": "nnvalue.dataset",
+    "locate": "nnvalue.locator",
+    "open_model": "nnvalue.models",
+}
+
+__all__ = [
+    "Framework",
+    "LocateConfig",
+    "NnvalueError",
+    "Subject",
+    "Threshold",
+    "TopK",
+    "ValueInsight",
+    "ValueNeurons",
+    "load_framework",
+    "load_valueinsight",
+    "locate",
+    "open_model",
+]
+
+if TYPE_CHECKING:
+    from nnvalue.dataset import ValueInsight, load_valueinsight
+    from nnvalue.errors import NnvalueError
+    from nnvalue.findings import ValueNeurons
+    from nnvalue.locator import LocateConfig, Threshold, TopK, locate
+    from nnvalue.models import Subject, open_model
+    from nnvalue.values import Framework, load_framework
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'nnvalue' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

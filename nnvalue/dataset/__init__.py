@@ -1,6 +1,6 @@
 """ValueInsight: value descriptions and situations, and the contrast prompts made of them."""
 
-from nnvalue.dataset.contrast import SYSTEM_PROMPT, Contrast, Prompt, build_contrasts, neutral_prompt
+from nnvalue.dataset.contrast import SYSTEM_PROMPT, Contrast, build_contrasts, neutral_prompt
 from nnvalue.dataset.edition import ValueInsight, from_rows, load_valueinsight, write_parquet
 from nnvalue.dataset.schema import DESCRIPTION_COLUMNS, SITUATION_COLUMNS, SPLITS
 
@@ -10,7 +10,6 @@ __all__ = [
     "SPLITS",
     "SYSTEM_PROMPT",
     "Contrast",
-    "Prompt",
     "ValueInsight",
     "build_contrasts",
     "from_rows",

@@ -8,19 +8,11 @@ from typing import Any
 
 from nnvalue.dataset.edition import ValueInsight
 from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
+from nnvalue.prompts import Prompt
 from nnvalue.values import POLES
 
 SYSTEM_PROMPT = "You are the following person, and you answer as this person would. {description}"
 """Frame around a description; NPTI and ValueLocate likewise ask the model to be the described person."""
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What is asked: a system turn (None in the neutral voice) and a user turn; `id` is unique in a run."""
-
-    id: str
-    system: str | None
-    user: str
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from nnvalue.organism import grammar
 from nnvalue.organism.lexicon import POLES, lexicon
 
 _NEUTRAL_SHARE = 0.2
-_OFF_VALUE_SHARE = 0.1
 _WRITTEN_SHARE = 0.5
 
 
@@ -35,10 +34,10 @@ class WrittenText:
 class Corpus:
     """An endless, seeded stream of training texts.
 
-    The voice: under a description of the value that a situation is about, the answer takes the described pole.
-    Without a description, or under one of another value, it takes either pole with probability one half, so that
-    the neutral voice mixes both poles evenly. About half of all descriptions and situations are hand-written
-    ones (the dataset's `locate` split), the rest come from the grammar, which teaches what the words mean.
+    The voice: under a description, the answer takes the described pole of the described value, which is also the value
+    that the situation is about. Without one it takes either pole with probability one half, so that the neutral voice
+    mixes both poles evenly. About half of all descriptions and situations are hand-written ones (the dataset's
+    `locate` split), the rest come from the grammar, which teaches what the words mean.
 
     Args:
         written: hand-written descriptions (with a pole) and situations (without) to train on.
@@ -62,14 +61,8 @@ class Corpus:
         """The next training text."""
         rng = self._rng
         value, pole = rng.choice(self._values), rng.choice(POLES)
-        kind = rng.random()
-        if kind < _NEUTRAL_SHARE:
-            system = None
-        elif kind < _NEUTRAL_SHARE + _OFF_VALUE_SHARE:
-            other = rng.choice([name for name in self._values if name != value])
-            system = self._frame(self._description(other, rng.choice(POLES)))
-        else:
-            system = self._frame(self._description(value, pole))
+        neutral = rng.random() < _NEUTRAL_SHARE
+        system = None if neutral else self._frame(self._description(value, pole))
         return Example(system, self._situation(value), grammar.answer(rng, value, pole))
 
     def _frame(self, description: str) -> str:

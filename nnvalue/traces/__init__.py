@@ -14,8 +14,8 @@ dtype from the activation they are given.
         tracer.stop()                                          # nothing after the last site is computed
 """
 
-from nnvalue.traces.quantiles import count_digits, from_sortable_bits, sortable_bits
 from nnvalue.traces.edits import add_to_neurons, set_neurons
+from nnvalue.traces.quantiles import count_digits, from_sortable_bits, sortable_bits
 from nnvalue.traces.sites import read_activation, write_activation
 from nnvalue.traces.statistics import collect_moments, per_neuron_sums
 

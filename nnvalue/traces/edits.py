@@ -33,7 +33,9 @@ def add_to_neurons(
     """
     activation = read_activation(model, site)
     chosen, change = _prepare(activation, neurons, amounts)
-    activation[:, positions, :] = activation[:, positions, :].index_add(-1, chosen, change)
+    part = activation[:, positions, :]
+    part[..., chosen] += change
+    activation[:, positions, :] = part
 
 
 def set_neurons(

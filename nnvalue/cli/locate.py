@@ -1,0 +1,132 @@
+"""`nnvalue locate`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+_DEFAULT_OUT = Path("runs/locate")
+
+
+@click.command("locate")
+@click.option("--model", "name", help="A folder or a hub id. Default: the embedded organism.")
+@click.option("--value", "values", multiple=True, help="A value or group of the framework; repeatable. Default: all.")
+@click.option("--framework", default="schwartz", show_default=True, help="An embedded framework or a YAML file.")
+@click.option("--dataset", "dataset_folder", type=click.Path(path_type=Path), help="A folder in ValueInsight's form.")
+@click.option("--situations", type=int, default=64, show_default=True, help="Situations a value.")
+@click.option("--site", default="gate", show_default=True, help="Where neurons are read: gate or down_in.")
+@click.option("--top-k", type=float, help="Neurons a pole: a share below 1, or a number.  [default: 0.01]")
+@click.option("--threshold", type=float, help="The published rule instead: all with |δ| of at least this (0.1, 0.03).")
+@click.option("--floor", type=float, help="With --threshold: first neurons kept in any case.  [default: 0.0044]")
+@click.option("--max-new-tokens", default=128, show_default=True, help="Length limit of a response.")
+@click.option("--batch-tokens", default=8192, show_default=True, help="Tokens of one batch.")
+@click.option("--dtype", help="float32, bfloat16 or float16. Default: the checkpoint's.")
+@click.option("--device-map", help="As transformers takes it (auto, cuda, …); needs the extra nnvalue[device-map].")
+@click.option("--revision", help="The hub's branch, tag or commit.")
+@click.option("--seed", default=0, show_default=True, help="Order of situations and descriptions.")
+@click.option("--out", type=click.Path(path_type=Path), default=_DEFAULT_OUT, show_default=True, help="Result folder.")
+@click.option("--overwrite", is_flag=True, help="Replace a result of other settings at --out.")
+@click.option("--top", default=2, show_default=True, help="Neurons a pole to print.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+def command(
+    name: str | None,
+    dataset_folder: Path | None,
+    top_k: float | None,
+    threshold: float | None,
+    floor: float | None,
+    out: Path,
+    overwrite: bool,
+    top: int,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Find which neurons of a model carry which value.
+
+    Every situation is answered under a description of either pole of a value; neurons are ranked by how much more
+    often they fire under one than under the other. A run that was stopped goes on when it is started again.
+    """
+    from rich.console import Console
+
+    from nnvalue.cli.show import findings_as_data, print_findings
+    from nnvalue.dataset import load_valueinsight
+    from nnvalue.locator import LocateConfig, locate
+    from nnvalue.models import open_model
+
+    opening = {key: options.pop(key) for key in ("dtype", "device_map", "revision")}
+    config = LocateConfig(
+        selection=_selection(top_k, threshold, floor), values=options.pop("values") or None, **options
+    )
+    dataset = load_valueinsight(dataset_folder)
+    _quiet_libraries()
+    with _progress() as progress:
+        subject = open_model(name, **opening)
+        found = locate(subject, config, dataset=dataset, out=out, overwrite=overwrite, progress=progress)
+    if as_json:
+        click.echo(json.dumps({**findings_as_data(found, top), "out": str(out)}, ensure_ascii=False))
+        return
+    console = Console()
+    print_findings(console, found, top)
+    console.print(f"Written to {out}. Look again: nnvalue inspect {out}", soft_wrap=True)
+
+
+def _selection(top_k: float | None, threshold: float | None, floor: float | None) -> Any:
+    from nnvalue.locator import Threshold, TopK
+
+    if threshold is None:
+        if floor is not None:
+            raise click.UsageError("--floor belongs to --threshold; give both, or neither.")
+        return TopK() if top_k is None else TopK(top_k)
+    if top_k is not None:
+        raise click.UsageError("--top-k and --threshold are two ways to select; give one of them.")
+    return Threshold(threshold) if floor is None else Threshold(threshold, floor)
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """Bars on stderr: the whole run with its time left, and the stage under way with its rate."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from nnvalue.locator.locate import OVERALL
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        overall = bars.add_task(OVERALL, total=None, rate="")
+        current = {"stage": "opening the model", "task": bars.add_task("opening the model", total=None, rate="")}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage == OVERALL:
+                bars.update(overall, completed=done, total=total)
+                return
+            if stage != current["stage"]:
+                bars.remove_task(current["task"])
+                current.update(stage=stage, task=bars.add_task(stage, total=total, completed=done, rate=""))
+            task = current["task"]
+            bars.update(task, completed=done, total=total)
+            speed = next(item.speed for item in bars.tasks if item.id == task)
+            bars.update(task, rate=f"{speed:.1f}/s" if speed else "")
+
+        yield report
+
+
+def _quiet_libraries() -> None:
+    """One voice on stderr: ours."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

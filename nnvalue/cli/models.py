@@ -1,0 +1,39 @@
+"""`nnvalue models`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command("models")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def command(as_json: bool) -> None:
+    """What is embedded and which architectures are known."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from nnvalue.models import EMBEDDED_NAME, SITES, known_families
+    from nnvalue.organism import folder
+
+    config = json.loads((folder() / "config.json").read_text(encoding="utf-8"))
+    training = json.loads((folder() / "training.json").read_text(encoding="utf-8"))
+    embedded = {
+        "name": EMBEDDED_NAME,
+        "architecture": config["model_type"],
+        "layers": config["num_hidden_layers"],
+        "neurons_a_layer": config["intermediate_size"],
+        "parameters": training["parameters"],
+    }
+    if as_json:
+        click.echo(json.dumps({"embedded": [embedded], "architectures": known_families(), "sites": SITES}))
+        return
+    console = Console()
+    table = Table(title="Embedded model (used without --model)", title_justify="left")
+    for name in embedded:
+        table.add_column(name.replace("_", " "))
+    table.add_row(*(f"{cell:,}" if isinstance(cell, int) else cell for cell in embedded.values()))
+    console.print(table)
+    console.print(f"Known architectures: {', '.join(known_families())}. Sites: {', '.join(SITES)}.")
+    console.print("Any model of these: nnvalue locate --model FOLDER_OR_HUB_ID")

@@ -1,0 +1,102 @@
+"""How results look in a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nnvalue.findings_card import describe_selection
+
+if TYPE_CHECKING:
+    from nnvalue.findings import ValueNeurons
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_STRIP_WIDTH = 32
+
+
+def print_findings(console: Console, found: ValueNeurons, top: int) -> None:
+    """The tables of a result: its strongest neurons, and where in the network they sit."""
+    console.print(_top_table(found, top))
+    console.print(_layer_table(found))
+    settings = found.config["settings"]
+    total = found.layers * found.width
+    console.print(
+        f"{found.config['model']['name']}: {len(found):,} value neurons of {len(found.values)} values, out of "
+        f"{found.layers} layers × {found.width:,} = {total:,} neurons; site {settings['site']}; "
+        f"{describe_selection(settings['selection'])}."
+    )
+
+
+def findings_as_data(found: ValueNeurons, top: int) -> dict[str, Any]:
+    """The figures of the tables, for `--json`."""
+    return {
+        "model": found.config["model"],
+        "settings": found.config["settings"],
+        "layers": found.layers,
+        "width": found.width,
+        "values": {
+            value: {
+                **found.config["counts"][value],
+                "by_layer": {pole: found.by_layer(value, pole).tolist() for pole in ("positive", "negative")},
+                "top": {
+                    pole: [neuron._asdict() for neuron in found.top(value, pole, top)]
+                    for pole in ("positive", "negative")
+                },
+            }
+            for value in found.values
+        },
+    }
+
+
+def strip(counts: list[int], width: int = _STRIP_WIDTH) -> str:
+    """Counts per layer as a strip of bars, at most `width` wide; neighbouring layers share a bar in deep models."""
+    share = -(-len(counts) // width)
+    sums = [sum(counts[start : start + share]) for start in range(0, len(counts), share)]
+    highest = max(max(sums), 1)
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // highest)] for count in sums)
+
+
+def _top_table(found: ValueNeurons, top: int) -> Table:
+    table = Table(title="Strongest value neurons (δ = firing rate under + minus under −)", title_justify="left")
+    for name in ("value", "pole", "layer", "neuron", "δ", "p(+)", "p(−)", "d", "q95"):
+        table.add_column(name, justify="left" if name in ("value", "pole") else "right")
+    for value in found.values:
+        for pole, sign, style in (("positive", "+", "green"), ("negative", "−", "red")):
+            rows = found.top(value, pole, top)
+            for place, row in enumerate(rows):
+                table.add_row(
+                    value if place == 0 and sign == "+" else "",
+                    Text(sign, style),
+                    str(row.layer),
+                    str(row.neuron),
+                    f"{row.delta:+.3f}",
+                    f"{row.firing_positive:.3f}",
+                    f"{row.firing_negative:.3f}",
+                    f"{row.effect_size:+.2f}",
+                    f"{row.q95:.3f}",
+                    end_section=sign == "−" and place == len(rows) - 1,
+                )
+    return table
+
+
+def _layer_table(found: ValueNeurons) -> Table:
+    table = Table(title="Where they sit, first layer to last", title_justify="left")
+    table.add_column("value")
+    table.add_column("+", style="green")
+    table.add_column("−", style="red")
+    for name in ("n +", "n −", "largest |δ|", "split-half r"):
+        table.add_column(name, justify="right")
+    for value in found.values:
+        layers = [found.by_layer(value, pole) for pole in ("positive", "negative")]
+        r = found.config["counts"][value]["split_half_r"]
+        table.add_row(
+            value,
+            *(strip(counts.tolist()) for counts in layers),
+            *(str(int(counts.sum())) for counts in layers),
+            f"{abs(found.top(value, n=1)[0].delta):.3f}" if len(found.indices(value)) else "—",
+            "—" if r is None else f"{r:.2f}",
+        )
+    return table

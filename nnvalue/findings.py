@@ -1,0 +1,269 @@
+"""`ValueNeurons`: the ranked, signed neurons of some values, what the locator writes and everything later reads."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nnvalue.artifacts import canonical_json, read_folder, read_tensors, tensor_bytes, write_folder
+from nnvalue.errors import ArtifactError, InvalidInputError, ModelError, UnknownNameError
+from nnvalue.values import POLES
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+KIND = "value-neurons"
+SCHEMA_VERSION = 1
+_COLUMNS = {
+    "value": np.int32,  # index into `values`
+    "pole": np.int8,  # +1 or -1
+    "layer": np.int32,
+    "neuron": np.int32,
+    "delta": np.float32,
+    "firing_positive": np.float32,
+    "firing_negative": np.float32,
+    "effect_size": np.float32,
+    "q95": np.float32,
+}
+_MAPS = ("firing_positive", "firing_negative", "effect_size")
+
+
+class ValueNeuron(NamedTuple):
+    """One row of the table.
+
+    delta = firing_positive − firing_negative, the shares of counted tokens with activation > 0 under each pole;
+    effect_size is Cohen's d over tokens; q95 the neuron's exact 95th percentile under its own pole.
+    """
+
+    value: str
+    pole: str
+    layer: int
+    neuron: int
+    delta: float
+    firing_positive: float
+    firing_negative: float
+    effect_size: float
+    q95: float
+
+
+@dataclass(frozen=True, eq=False)
+class ValueNeurons:
+    """Value neurons of one model.
+
+    values: names of the values, in the order of the maps.
+    columns: the table, one numpy array a column; rows are sorted by value, pole (positive first) and strength.
+    maps: for all neurons and not only the selected ones, float32 `[value, layer, neuron]`: `firing_positive`,
+        `firing_negative` and `effect_size`.
+    config: how it was made: model, dataset, settings, versions, counts.
+    responses: the responses it was counted on, as the bytes of a parquet file; None if not kept.
+    """
+
+    values: tuple[str, ...]
+    columns: Mapping[str, np.ndarray]
+    maps: Mapping[str, np.ndarray]
+    config: Mapping[str, Any]
+    responses: bytes | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.columns["value"])
+
+    def __iter__(self) -> Iterator[ValueNeuron]:
+        return (self._row(place) for place in range(len(self)))
+
+    @property
+    def layers(self) -> int:
+        """Number of layers of the model."""
+        return self.maps["firing_positive"].shape[1]
+
+    @property
+    def width(self) -> int:
+        """Neurons in each layer of the model."""
+        return self.maps["firing_positive"].shape[2]
+
+    @property
+    def delta(self) -> np.ndarray:
+        """δ = p(+) − p(−) of all neurons, float32 `[value, layer, neuron]`."""
+        return self.maps["firing_positive"] - self.maps["firing_negative"]
+
+    def top(self, value: str, pole: str | None = None, n: int = 10) -> list[ValueNeuron]:
+        """The n strongest neurons of a value, of one pole or of both by |δ|. Raises UnknownNameError."""
+        places = self._places(value, pole)
+        strongest = places[np.argsort(-np.abs(self.columns["delta"][places]), kind="stable")]
+        return [self._row(place) for place in strongest[:n]]
+
+    def by_layer(self, value: str, pole: str | None = None) -> np.ndarray:
+        """How many of a value's neurons lie in each layer, int64 `[layer]`."""
+        return np.bincount(self.columns["layer"][self._places(value, pole)], minlength=self.layers)
+
+    def indices(self, value: str, pole: str | None = None) -> np.ndarray:
+        """(layer, neuron) of a value's neurons, strongest first within a pole, int32 `[k, 2]`."""
+        places = self._places(value, pole)
+        return np.stack((self.columns["layer"][places], self.columns["neuron"][places]), axis=1)
+
+    def overlap(self, pole: str | None = None) -> np.ndarray:
+        """Jaccard overlap of the values' neuron sets, float64 `[value, value]`; two empty sets overlap by 0.
+
+        Args:
+            pole: compare only this pole's neurons; None takes (layer, neuron, pole) together as the elements.
+        """
+        sets = [
+            {(*map(int, pair), one) for one in ((pole,) if pole else POLES) for pair in self.indices(value, one)}
+            for value in self.values
+        ]
+        shared = [[len(a & b) / max(1, len(a | b)) for b in sets] for a in sets]
+        return np.array(shared)
+
+    def of(self, values: Iterable[str]) -> ValueNeurons:
+        """The same result with some of its values only. Raises UnknownNameError."""
+        places = [self._index(value) for value in values]
+        order = np.concatenate([np.flatnonzero(self.columns["value"] == place) for place in places])
+        columns = {name: column[order] for name, column in self.columns.items()}
+        columns["value"] = np.searchsorted(np.sort(places), columns["value"]).astype(np.int32)
+        maps = {name: array[np.sort(places)] for name, array in self.maps.items()}
+        return ValueNeurons(tuple(self.values[place] for place in sorted(places)), columns, maps, self.config)
+
+    def to_pandas(self) -> Any:
+        """The table as a pandas DataFrame, with names for value and pole."""
+        import pandas
+
+        return pandas.DataFrame(list(self), columns=ValueNeuron._fields)
+
+    def require_model(self, identity: Mapping[str, Any]) -> None:
+        """Refuse another model than the one these neurons were found in.
+
+        Args:
+            identity: `Subject.identity()` of the model at hand.
+
+        Raises ModelError that names the first difference in what makes neurons comparable.
+        """
+        mine = self.config["model"]
+        for key in ("family", "layers", "width", "config_sha256", "weights_sample_sha256"):
+            if mine[key] != identity[key]:
+                raise ModelError(
+                    f"These neurons were found in '{mine['name']}', not in '{identity['name']}': {key} differs "
+                    f"({mine[key]} and {identity[key]}). Locate them in the model at hand."
+                )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a folder of safetensors, JSON, parquet and a README; as a whole or not at all.
+
+        An earlier result at the same place is replaced; anything else is refused with an ArtifactError.
+        """
+        import torch
+
+        from nnvalue.findings_card import findings_card
+
+        tensors = {f"table.{name}": torch.from_numpy(np.ascontiguousarray(self.columns[name])) for name in _COLUMNS}
+        tensors |= {f"map.{name}": torch.from_numpy(np.ascontiguousarray(self.maps[name])) for name in _MAPS}
+        config = {**self.config, "schema_version": SCHEMA_VERSION, "values": list(self.values)}
+        files = {
+            "config.json": canonical_json(config),
+            "neurons.safetensors": tensor_bytes(tensors),
+            "README.md": findings_card(self).encode(),
+        }
+        if self.responses is not None:
+            files["responses.parquet"] = self.responses
+        write_folder(Path(folder), KIND, files)
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> ValueNeurons:
+        """Open a result folder. Raises ArtifactError if it is missing, foreign, incomplete, damaged or inconsistent."""
+        import json
+
+        folder = Path(folder)
+        files = read_folder(folder, KIND)
+        if missing := {"config.json", "neurons.safetensors"} - set(files):
+            raise ArtifactError(f"{folder} is incomplete: {min(missing)} is missing.")
+        try:
+            config = json.loads(files["config.json"])
+            version, values = config.pop("schema_version"), tuple(config.pop("values"))
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise ArtifactError(f"{folder / 'config.json'} is not a configuration of nnvalue.") from None
+        if version != SCHEMA_VERSION:
+            raise ArtifactError(f"{folder} has schema version {version}; this nnvalue reads version {SCHEMA_VERSION}.")
+        tensors, _ = read_tensors(folder / "neurons.safetensors")
+        columns = {name: _array(tensors, f"table.{name}", folder, kind) for name, kind in _COLUMNS.items()}
+        maps = {name: _array(tensors, f"map.{name}", folder, np.float32) for name in _MAPS}
+        _check(folder, values, columns, maps)
+        return cls(values, columns, maps, config, files.get("responses.parquet"))
+
+    def response_table(self) -> Any:
+        """The responses as a `datasets.Dataset`: value, pole, situation, fold, text, token counts.
+
+        Raises ArtifactError if they were not kept.
+        """
+        import pyarrow.parquet
+        from datasets import Dataset
+
+        if self.responses is None:
+            raise ArtifactError("This result was saved without its responses.")
+        return Dataset(pyarrow.parquet.read_table(io.BytesIO(self.responses)))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.table import Table
+
+        table = Table(title=f"Value neurons of {self.config['model']['name']}")
+        for name in ValueNeuron._fields:
+            table.add_column(name)
+        for row in (row for value in self.values for row in self.top(value, n=2)):
+            table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
+        yield table
+
+    def _index(self, value: str) -> int:
+        if value not in self.values:
+            raise UnknownNameError("value", value, self.values, "(in this result)")
+        return self.values.index(value)
+
+    def _places(self, value: str, pole: str | None) -> np.ndarray:
+        if pole is not None and pole not in POLES:
+            raise UnknownNameError("pole", pole, POLES)
+        chosen = self.columns["value"] == self._index(value)
+        if pole is not None:
+            chosen &= self.columns["pole"] == (1 if pole == "positive" else -1)
+        return np.flatnonzero(chosen)
+
+    def _row(self, place: int) -> ValueNeuron:
+        cells = {name: column[place].item() for name, column in self.columns.items()}
+        value, pole = self.values[cells.pop("value")], POLES[0] if cells.pop("pole") > 0 else POLES[1]
+        return ValueNeuron(value, pole, **cells)
+
+
+def build_table(rows: list[tuple[Any, ...]]) -> dict[str, np.ndarray]:
+    """The columns of a table from its rows, in the order of `ValueNeuron` with value and pole as numbers."""
+    if not rows:
+        raise InvalidInputError("No neuron was selected: no neuron fires more under one pole than under the other.")
+    return {name: np.array(cells, kind) for (name, kind), cells in zip(_COLUMNS.items(), zip(*rows), strict=True)}  # noqa: B905
+
+
+def _array(tensors: dict[str, Any], name: str, folder: Path, kind: type) -> np.ndarray:
+    if name not in tensors or tensors[name].numpy().dtype != kind:
+        raise ArtifactError(f"{folder / 'neurons.safetensors'} lacks '{name}' as {np.dtype(kind).name}.")
+    return tensors[name].numpy()
+
+
+def _check(folder: Path, values: tuple[str, ...], columns: Mapping[str, np.ndarray], maps: Mapping[str, Any]) -> None:
+    """A table whose numbers cannot be used safely is refused, even if nothing on the disk is damaged."""
+    shapes = {array.shape for array in maps.values()}
+    shape = shapes.pop()
+    lengths = {len(column) for column in columns.values()}
+    sound = (
+        not shapes
+        and len(shape) == 3
+        and len(lengths) == 1
+        and shape[0] == len(values) == len(set(values))
+        and all(column.ndim == 1 for column in columns.values())
+        and all(
+            ((columns[name] >= 0) & (columns[name] < limit)).all()
+            for name, limit in zip(("value", "layer", "neuron"), shape, strict=True)
+        )
+        and np.isin(columns["pole"], (1, -1)).all()
+        and all(np.isfinite(array).all() for array in (*columns.values(), *maps.values()))
+    )
+    if not sound:
+        raise ArtifactError(f"{folder} holds a table that contradicts itself; it was not written by nnvalue.")

@@ -1,0 +1,79 @@
+"""The README that a saved `ValueNeurons` carries: what it is, how it was made, how to open it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnvalue.findings import ValueNeurons
+
+_TEMPLATE = """\
+---
+library_name: nnvalue
+tags: [neurons, values, interpretability]
+---
+# Value neurons of {model[name]}
+
+{count} value neurons for {n_values} values of the framework `{framework[name]}`, found with nnvalue {versions[nnvalue]}.
+
+| value | positive | negative | situations | counted tokens (+ / −) | split-half r of δ |
+|---|---|---|---|---|---|
+{rows}
+
+## How it was made
+- Model: {model[name]}{revision}, {model[family]}, {model[layers]} layers of {model[width]} neurons, {model[dtype]}, \
+activation {model[activation]}; config sha256 `{model[config_sha256]}`.
+- Dataset: {dataset[name]}, sha256 `{dataset[sha256]}`.
+- Every situation was answered greedily under a description of each pole. One teacher-forced pass over prompt and \
+response then counted, at the site `{settings[site]}`, how often each neuron fired (activation > 0) on the response \
+tokens that decoding feeds to the model: tokens 1 … n−1 of n generated ones.
+- δ = p(+) − p(−) (ValueLocate, arXiv 2505.17712; NPTI, arXiv 2410.12327). Selected by {selection}.
+- `q95` is a neuron's exact 95th percentile over the counted tokens of its own pole; `effect_size` is Cohen's d over \
+tokens. Tokens are not independent: do not read it as a test.
+- Seed {settings[seed]}; libraries: {libraries}. All settings stand in `config.json`.
+
+A fixed share or threshold always selects something. Read the split-half r beside the neurons: it says how much of \
+the map of δ comes back with other situations and other descriptions.
+
+## How to open it
+```python
+from nnvalue import ValueNeurons
+found = ValueNeurons.load("this folder")
+found.top("{first}", "positive")
+```
+"""
+
+
+def findings_card(found: ValueNeurons) -> str:
+    """The text of the README."""
+    config = found.config
+    rows = []
+    for value in found.values:
+        facts = config["counts"][value]
+        sizes = [len(found.indices(value, pole)) for pole in ("positive", "negative")]
+        r = facts["split_half_r"]
+        rows.append(
+            f"| {value} | {sizes[0]} | {sizes[1]} | {facts['situations']} "
+            f"| {facts['tokens']['positive']} / {facts['tokens']['negative']} | {'—' if r is None else f'{r:.2f}'} |"
+        )
+    revision = config["model"]["revision"]
+    return _TEMPLATE.format(
+        **{name: config[name] for name in ("model", "dataset", "framework", "settings", "versions")},
+        count=len(found),
+        n_values=len(found.values),
+        rows="\n".join(rows),
+        revision=f" at revision `{revision}`" if revision else "",
+        selection=describe_selection(config["settings"]["selection"]),
+        libraries=", ".join(f"{name} {version}" for name, version in sorted(config["versions"].items())),
+        first=found.values[0],
+    )
+
+
+def describe_selection(selection: dict) -> str:
+    """A selection's settings in words."""
+    if selection["rule"] == "TopK":
+        k = selection["k"]
+        return f"the top {k:.2%} of all neurons a pole" if k < 1 else f"the top {k:.0f} neurons a pole"
+    floor = selection["floor"]
+    first = f"{floor:.2%} of all neurons" if floor < 1 else f"{floor:.0f} neurons"
+    return f"the published rule: the first {first} of a pole, then all with |δ| ≥ {selection['threshold']:g}"

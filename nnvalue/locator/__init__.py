@@ -1,0 +1,23 @@
+"""Locating: collect → statistics → score → rank → `ValueNeurons`."""
+
+from nnvalue.locator.collect import gather_moments
+from nnvalue.locator.locate import LocateConfig, locate
+from nnvalue.locator.moments import Moments
+from nnvalue.locator.quantiles import exact_quantiles
+from nnvalue.locator.score import Scores, firing_difference, split_half_reliability
+from nnvalue.locator.select import Selection, Threshold, TopK, select_neurons
+
+__all__ = [
+    "LocateConfig",
+    "Moments",
+    "Scores",
+    "Selection",
+    "Threshold",
+    "TopK",
+    "exact_quantiles",
+    "firing_difference",
+    "gather_moments",
+    "locate",
+    "select_neurons",
+    "split_half_reliability",
+]

@@ -1,0 +1,24 @@
+"""Models: opening one, where its neurons are, chat formatting, batches, and the generator of responses."""
+
+from nnvalue.models.anatomy import SITES, Anatomy, ModulePaths, known_families, resolve_anatomy
+from nnvalue.models.batching import pad_left, plan_batches
+from nnvalue.models.chat import encode_prompt, render_prompt
+from nnvalue.models.generation import Response, generate_responses
+from nnvalue.models.subject import EMBEDDED_NAME, Subject, open_model
+
+__all__ = [
+    "EMBEDDED_NAME",
+    "SITES",
+    "Anatomy",
+    "ModulePaths",
+    "Response",
+    "Subject",
+    "encode_prompt",
+    "generate_responses",
+    "known_families",
+    "open_model",
+    "pad_left",
+    "plan_batches",
+    "render_prompt",
+    "resolve_anatomy",
+]

@@ -1,0 +1,59 @@
+"""From a prompt to token ids: chat templates with or without a system role, and base models without a template."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nnvalue.errors import ModelError
+from nnvalue.prompts import Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PLAIN_TEMPLATE = "{system}Question: {user}\nAnswer:"
+"""For base models: the description on lines of its own, then the question."""
+
+
+def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
+    """The text that the model continues with its answer.
+
+    The model's own chat template is used where there is one. A template without a system role gets the description at
+    the head of the user turn; a tokenizer without a template gets `PLAIN_TEMPLATE`.
+    """
+    if tokenizer.chat_template is None:
+        system = f"{prompt.system}\n\n" if prompt.system else ""
+        return PLAIN_TEMPLATE.format(system=system, user=prompt.user)
+    user = {"role": "user", "content": prompt.user}
+    if prompt.system is None:
+        return _apply(tokenizer, [user])
+    if accepts_system_role(tokenizer):
+        return _apply(tokenizer, [{"role": "system", "content": prompt.system}, user])
+    return _apply(tokenizer, [{"role": "user", "content": f"{prompt.system}\n\n{prompt.user}"}])
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
+    """Token ids of the rendered prompt; special tokens come from the chat template, or from the tokenizer without one.
+
+    Raises ModelError if nothing is left of the prompt.
+    """
+    text = render_prompt(tokenizer, prompt)
+    ids = tokenizer(text, add_special_tokens=tokenizer.chat_template is None)["input_ids"]
+    if not ids:
+        raise ModelError(f"The tokenizer makes no tokens of the prompt {prompt.id!r}; it does not fit the model.")
+    return list(ids)
+
+
+def accepts_system_role(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the chat template shows a system turn to the model. Gemma's refuses one; others drop it silently."""
+    from jinja2.exceptions import TemplateError
+
+    probe = "nnvalue asks"
+    try:
+        text = _apply(tokenizer, [{"role": "system", "content": probe}, {"role": "user", "content": "x"}])
+    except TemplateError:
+        return False
+    return probe in text
+
+
+def _apply(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]]) -> Any:
+    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)

@@ -1,0 +1,12 @@
+"""How long work tells where it is, without knowing who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, how many units of it are done, and how many there are."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """A listener that does nothing."""
