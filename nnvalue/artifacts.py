@@ -230,7 +230,9 @@ def library_versions() -> dict[str, str]:
     """Versions of what computes: nnvalue, nnsight, torch, transformers."""
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("nnvalue", "nnsight", "torch", "transformers")}
+    from nnvalue import __version__
+
+    return {"nnvalue": __version__, **{name: version(name) for name in ("nnsight", "torch", "transformers")}}
 
 
 _HEADER = "nnvalue"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nnvalue.artifacts import canonical_json, read_folder, read_tensors, tensor_bytes, write_folder
-from nnvalue.errors import ArtifactError, InvalidInputError, ModelError, UnknownNameError
+from nnvalue.errors import ArtifactError, ModelError, UnknownNameError
 from nnvalue.values import POLES
 
 if TYPE_CHECKING:
@@ -235,10 +235,12 @@ class ValueNeurons:
 
 
 def build_table(rows: list[tuple[Any, ...]]) -> dict[str, np.ndarray]:
-    """The columns of a table from its rows, in the order of `ValueNeuron` with value and pole as numbers."""
-    if not rows:
-        raise InvalidInputError("No neuron was selected: no neuron fires more under one pole than under the other.")
-    return {name: np.array(cells, kind) for (name, kind), cells in zip(_COLUMNS.items(), zip(*rows), strict=True)}  # noqa: B905
+    """The columns of a table from its rows, in the order of `ValueNeuron` with value and pole as numbers.
+
+    No rows is a finding too: no neuron fires differently enough.
+    """
+    cells = zip(*rows, strict=True) if rows else [()] * len(_COLUMNS)
+    return {name: np.array(column, kind) for (name, kind), column in zip(_COLUMNS.items(), cells, strict=True)}
 
 
 def _array(tensors: dict[str, Any], name: str, folder: Path, kind: type) -> np.ndarray:

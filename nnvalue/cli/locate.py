@@ -99,7 +99,7 @@ def _progress() -> Iterator[Any]:
         TimeRemainingColumn,
     )
 
-    from nnvalue.locator.locate import OVERALL
+    from nnvalue.locator.pipeline import OVERALL
 
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),

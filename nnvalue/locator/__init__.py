@@ -1,7 +1,7 @@
 """Locating: collect → statistics → score → rank → `ValueNeurons`."""
 
 from nnvalue.locator.collect import gather_moments
-from nnvalue.locator.locate import LocateConfig, locate
+from nnvalue.locator.pipeline import LocateConfig, locate
 from nnvalue.locator.moments import Moments
 from nnvalue.locator.quantiles import exact_quantiles
 from nnvalue.locator.score import Scores, firing_difference, split_half_reliability

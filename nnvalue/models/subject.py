@@ -141,6 +141,7 @@ def _load_tokenizer(source: str, revision: str | None) -> PreTrainedTokenizerBas
 
 def _load_model(source: str, tokenizer: Any, dtype: Any, device_map: Any, revision: str | None) -> TransformersModel:
     from nnsight import TransformersModel
+    from safetensors import SafetensorError
     from transformers import AutoConfig
 
     options = {"dtype": dtype, "device_map": device_map, "revision": revision}
@@ -156,7 +157,7 @@ def _load_model(source: str, tokenizer: Any, dtype: Any, device_map: Any, revisi
             dispatch=True,
             **{key: value for key, value in options.items() if value is not None},
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"The model '{source}' cannot be loaded: {_first_line(error)}") from None
 
 

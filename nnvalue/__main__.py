@@ -1,0 +1,5 @@
+"""`python -m nnvalue`."""
+
+from nnvalue.cli.main import main
+
+main()

@@ -1,0 +1,61 @@
+import pytest
+
+from nnvalue.dataset import build_contrasts
+from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
+
+
+def rows(edition, table, value, split):
+    return [row for row in getattr(edition, table) if row["value"] == value and row["split"] == split]
+
+
+def test_a_contrast_asks_one_situation_under_a_matched_pair_of_descriptions(edition):
+    described = {row["text"]: row for row in rows(edition, "descriptions", "power", "locate")}
+    asked = {row["id"]: row["text"] for row in rows(edition, "situations", "power", "locate")}
+    contrasts = build_contrasts(edition, "power")
+    assert len(contrasts) == len(asked)
+    for contrast in contrasts:
+        assert contrast.positive.user == contrast.negative.user == asked[contrast.situation_id]
+        found = {pole: next(row for text, row in described.items() if text in getattr(contrast, pole).system) for pole in ("positive", "negative")}
+        assert found["positive"]["pole"] == "positive"
+        assert found["negative"]["pole"] == "negative"
+        assert found["positive"]["pair"] == found["negative"]["pair"]
+
+
+def test_folds_share_neither_situations_nor_descriptions(edition):
+    contrasts = build_contrasts(edition, "tradition", folds=16)
+    n_pairs = len(rows(edition, "descriptions", "tradition", "locate")) // 2
+    assert {c.fold for c in contrasts} == set(range(n_pairs))
+    for text in ("situation_id", "positive"):
+        owner = {}
+        for contrast in contrasts:
+            key = contrast.situation_id if text == "situation_id" else contrast.positive.system
+            assert owner.setdefault(key, contrast.fold) == contrast.fold
+
+
+def test_no_text_of_the_test_split_is_used(edition):
+    test_texts = {row["text"] for table in ("descriptions", "situations") for row in rows(edition, table, "power", "test")}
+    for contrast in build_contrasts(edition, "power"):
+        assert contrast.positive.user not in test_texts
+        assert not any(text in contrast.negative.system for text in test_texts)
+
+
+def test_contrasts_are_a_function_of_the_seed_and_fewer_are_a_prefix(edition):
+    full = build_contrasts(edition, "power", seed=3)
+    assert build_contrasts(edition, "power", seed=3) == full
+    assert build_contrasts(edition, "power", seed=4) != full
+    assert [c.situation_id for c in build_contrasts(edition, "power", seed=3, situations=5)] == [c.situation_id for c in full[:5]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"value": "kindness"}, UnknownNameError, "no value 'kindness'"),
+        ({"value": "power", "situations": 100_000}, DatasetError, "ask for at most 77"),
+        ({"value": "power", "situations": 0}, InvalidInputError, "at least 1"),
+        ({"value": "power", "folds": 0}, InvalidInputError, "at least 1"),
+        ({"value": "power", "system_prompt": "be someone"}, InvalidInputError, "lacks the field"),
+    ],
+)
+def test_impossible_contrasts_are_refused(edition, arguments, error, message):
+    with pytest.raises(error, match=message):
+        build_contrasts(edition, **arguments)

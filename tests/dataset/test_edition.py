@@ -1,0 +1,105 @@
+import json
+import re
+from collections import Counter
+from importlib import resources
+
+import pytest
+
+from nnvalue.dataset import DESCRIPTION_COLUMNS, SITUATION_COLUMNS, load_valueinsight
+from nnvalue.errors import DatasetError
+from nnvalue.values import POLES, load_framework
+
+NEGATION = re.compile(r"\b(not|never|no|none|nothing|nobody|without|cannot|neither|nor)\b|n't", re.IGNORECASE)
+
+
+def test_the_edition_has_the_promised_size(edition):
+    per_pole = Counter((row["value"], row["pole"]) for row in edition.descriptions)
+    assert len(edition.descriptions) >= 200
+    assert set(per_pole) == {(value, pole) for value in load_framework().values for pole in POLES}
+    assert min(per_pole.values()) >= 10
+    assert len(set(edition.situations["text"])) >= 1000
+    assert len(set(edition.situations["domain"])) >= 20
+
+
+def test_every_text_belongs_to_one_split_and_values_are_balanced(edition):
+    for table in (edition.descriptions, edition.situations):
+        texts = {split: set(table.filter(lambda row, s=split: row["split"] == s)["text"]) for split in ("locate", "test")}
+        assert texts["locate"]
+        assert texts["test"]
+        assert not texts["locate"] & texts["test"]
+    counts = Counter(edition.situations["value"])
+    assert max(counts.values()) - min(counts.values()) <= 0.05 * max(counts.values())
+
+
+def test_labels_are_values_of_the_framework(edition):
+    values = set(load_framework().values)
+    assert set(edition.situations["value"]) == values
+    assert set(edition.situations["second_value"]) - {None} <= values
+    assert all(row["second_value"] != row["value"] for row in edition.situations)
+
+
+def test_poles_differ_in_content_and_not_in_form(edition):
+    words = {pole: [] for pole in POLES}
+    for row in edition.descriptions:
+        assert not NEGATION.search(row["text"]), row["text"]
+        words[row["pole"]].append(len(row["text"].split()))
+    means = {pole: sum(lengths) / len(lengths) for pole, lengths in words.items()}
+    assert abs(means["positive"] - means["negative"]) < 1
+
+
+def test_the_shipped_files_open_without_nnvalue(tmp_path):
+    from datasets import load_dataset
+
+    folder = resources.files("nnvalue.dataset") / "edition_1"
+    for name, columns in (("descriptions", DESCRIPTION_COLUMNS), ("situations", SITUATION_COLUMNS)):
+        table = load_dataset("parquet", data_files=str(folder / f"{name}.parquet"), cache_dir=str(tmp_path))["train"]
+        assert table.column_names == list(columns)
+
+
+DESCRIPTION = {"id": "d1", "value": "power", "pole": "positive", "pair": 1, "facet": "rank", "split": "locate", "text": "a"}
+SITUATION = {"id": "s1", "core": "c1", "value": "power", "domain": "work", "facet": "rank", "split": "locate", "text": "b?"}
+
+
+def write(folder, descriptions, situations):
+    for name, rows in (("descriptions", descriptions), ("situations", situations)):
+        (folder / f"{name}.jsonl").write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
+    return folder
+
+
+def test_a_folder_of_jsonl_opens_and_its_fingerprint_follows_its_content(tmp_path):
+    first = load_valueinsight(write(tmp_path, [DESCRIPTION], [SITUATION]))
+    assert first.situations[0]["second_value"] is None
+    changed = load_valueinsight(write(tmp_path, [DESCRIPTION], [{**SITUATION, "text": "c?"}]))
+    assert first.fingerprint != changed.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "situations", "message"),
+    [
+        ([], [SITUATION], "descriptions is empty"),
+        ([DESCRIPTION], [], "situations is empty"),
+        (["{broken"], [SITUATION], "descriptions in .* cannot be read"),
+        (["[1]"], [SITUATION], "not a JSON object"),
+        ([{**DESCRIPTION, "pole": "up"}], [SITUATION], "row 1: pole must be"),
+        ([{**DESCRIPTION, "text": " "}], [SITUATION], "row 1: column 'text' must be a text that is not empty"),
+        ([{**DESCRIPTION, "pair": "1"}], [SITUATION], "column 'pair' must be a whole number"),
+        ([{k: v for k, v in DESCRIPTION.items() if k != "value"}], [SITUATION], "column 'value' is missing"),
+        ([DESCRIPTION], [SITUATION, {**SITUATION, "id": "s2"}], "text 'b\\?' stands in 2 rows"),
+        ([DESCRIPTION], [SITUATION, {**SITUATION, "text": "c?"}], "id 's1' stands in 2 rows"),
+        ([DESCRIPTION], [{**SITUATION, "split": "train"}], "split must be 'locate' or 'test'"),
+        ([DESCRIPTION], [SITUATION, {**SITUATION, "id": "s2", "text": "c?", "split": "test"}], "core 'c1' .* both splits"),
+    ],
+)
+def test_a_malformed_dataset_is_refused_with_the_place(tmp_path, descriptions, situations, message):
+    with pytest.raises(DatasetError, match=message):
+        load_valueinsight(write(tmp_path, descriptions, situations))
+
+
+def test_a_missing_folder_or_file_is_said_so(tmp_path):
+    with pytest.raises(DatasetError, match="no dataset folder"):
+        load_valueinsight(tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="has no descriptions.parquet"):
+        load_valueinsight(tmp_path)
+    (tmp_path / "descriptions.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        load_valueinsight(tmp_path)

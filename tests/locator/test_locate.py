@@ -1,0 +1,223 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from nnvalue.artifacts import Journal
+from nnvalue.errors import ArtifactError, UnknownNameError
+from nnvalue.findings import ValueNeurons
+from nnvalue.locator import Moments, Threshold, collect, locate
+from nnvalue.models import generation, open_model
+from tests import tiny
+
+SMALL = {"values": ("power", "tradition"), "situations": 12, "max_new_tokens": 32, "batch_tokens": 900}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def finished(organism, tmp_path_factory):
+    out = tmp_path_factory.mktemp("located") / "run"
+    locate(organism, out=out, **SMALL)
+    return out
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(organism, finished, tmp_path):
+    locate(organism, out=tmp_path / "again", **SMALL)
+    assert contents(tmp_path / "again") == contents(finished)
+    other = locate(organism, **SMALL, seed=1)
+    assert list(other) != list(ValueNeurons.load(finished))
+
+
+def test_a_result_is_whole_and_leaves_nothing_behind(finished):
+    assert set(contents(finished)) == {"README.md", "config.json", "manifest.json", "neurons.safetensors", "responses.parquet"}
+    assert [path.name for path in finished.parent.iterdir()] == ["run"]
+
+
+def test_saved_equals_in_memory(organism, finished):
+    loaded, made = ValueNeurons.load(finished), locate(organism, **SMALL)
+    assert list(loaded) == list(made)
+    assert (loaded.delta == made.delta).all()
+
+
+def test_responses_are_kept_as_a_dataset(finished):
+    found = ValueNeurons.load(finished)
+    table = found.response_table()
+    assert len(table) == 2 * 2 * 12
+    tokens = sum(row["counted_tokens"] for row in table if row["value"] == "power" and row["pole"] == "positive")
+    assert tokens == found.config["counts"]["power"]["tokens"]["positive"]
+    assert all(row["text"] and row["finished"] for row in table)
+
+
+def test_a_finished_result_is_given_back_without_work(organism, finished, monkeypatch):
+    monkeypatch.setattr(generation, "_generate_batch", lambda *_: pytest.fail("generated again"))
+    assert list(locate(organism, out=finished, **SMALL)) == list(ValueNeurons.load(finished))
+
+
+def test_a_result_of_other_settings_is_not_replaced_unless_asked(organism, finished, tmp_path):
+    before = contents(finished)
+    with pytest.raises(ArtifactError, match="result of other settings"):
+        locate(organism, out=finished, **{**SMALL, "situations": 3})
+    assert contents(finished) == before
+    locate(organism, out=tmp_path / "x", **{**SMALL, "values": ("power",), "situations": 3})
+    locate(organism, out=tmp_path / "x", overwrite=True, **{**SMALL, "values": ("power",), "situations": 4})
+    assert ValueNeurons.load(tmp_path / "x").config["counts"]["power"]["situations"] == 4
+
+
+def test_a_place_that_is_taken_is_refused_before_any_work(organism, tmp_path, monkeypatch):
+    (tmp_path / "thesis.txt").write_text("mine")
+    monkeypatch.setattr(generation, "_generate_batch", lambda *_: pytest.fail("worked"))
+    with pytest.raises(ArtifactError, match="no result of locating"):
+        locate(organism, out=tmp_path, overwrite=True, **SMALL)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_unfinished_work_of_other_settings_is_refused(organism, tmp_path):
+    Journal(tmp_path / "run.work", {"other": 1}).close()
+    with pytest.raises(ArtifactError, match="unfinished work with other settings"):
+        locate(organism, out=tmp_path / "run", **SMALL)
+
+
+def test_an_interrupted_run_goes_on_and_repeats_no_finished_batch(organism, finished, tmp_path, monkeypatch):
+    """Interrupted again and again at random batches; every batch is computed once in all."""
+    rng = random.Random(0)
+    calls = {"finished": 0, "left": 0}
+
+    def interrupting(real):
+        def call(*arguments):
+            if calls["left"] == 0:
+                calls["left"] = rng.randint(1, 6)
+                raise KeyboardInterrupt
+            calls["left"] -= 1
+            calls["finished"] += 1
+            return real(*arguments)
+
+        return call
+
+    for module, name in ((generation, "_generate_batch"), (collect, "_traced_moments"), (collect, "_traced_digits")):
+        monkeypatch.setattr(module, name, interrupting(getattr(module, name)))
+    runs = 0
+    while not (tmp_path / "run").exists():
+        runs += 1
+        calls["left"] = rng.randint(1, 6)
+        try:
+            locate(organism, out=tmp_path / "run", **SMALL)
+        except KeyboardInterrupt:
+            continue
+    interrupted_calls = calls["finished"]
+    assert runs > 3
+    assert contents(tmp_path / "run") == contents(finished)
+    calls.update(finished=0, left=10**9)
+    locate(organism, out=tmp_path / "straight", **SMALL)
+    assert interrupted_calls == calls["finished"]
+
+
+def test_killed_at_random_moments_the_result_is_the_same(finished, tmp_path):
+    command = [
+        sys.executable, "-m", "nnvalue", "locate", "--value", "power", "--value", "tradition", "--situations", "12",
+        "--max-new-tokens", "32", "--batch-tokens", "900", "--out", str(tmp_path / "run"), "--json",
+    ]  # fmt: skip
+    rng = random.Random(0)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    kills = 0
+    while kills < 3:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        deadline = time.monotonic() + 120
+        seen = len(list(tmp_path.glob("run.work/*")))
+        # Wait until it has got further, then strike at a random moment after that.
+        while process.poll() is None and len(list(tmp_path.glob("run.work/*"))) <= seen and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.random() * 0.4)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+        assert not (tmp_path / "run").exists() or contents(tmp_path / "run") == contents(finished)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    assert contents(tmp_path / "run") == contents(finished)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_group_pools_the_counts_of_its_members(organism):
+    found = locate(organism, **{**SMALL, "values": ("self_enhancement", "achievement", "power")})
+    counts = found.config["counts"]
+    assert counts["self_enhancement"]["situations"] == 24
+    for pole in ("positive", "negative"):
+        n = [counts[value]["tokens"][pole] for value in ("achievement", "power")]
+        rates = found.maps[f"firing_{pole}"]
+        pooled = (rates[1].astype("float64") * n[0] + rates[2].astype("float64") * n[1]) / sum(n)
+        assert counts["self_enhancement"]["tokens"][pole] == sum(n)
+        assert abs(rates[0] - pooled).max() < 1e-6
+
+
+def test_the_published_rule_and_the_other_site(organism):
+    found = locate(organism, **{**SMALL, "values": ("power",)}, selection=Threshold(0.3, 0), site="down_in")
+    assert len(found)
+    assert (abs(found.columns["delta"]) >= 0.3).all()
+    assert len(found) == int((abs(found.delta) >= 0.3).sum())
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_every_architecture_goes_through(subjects, family, edition):
+    found = locate(subjects[family], values=("power",), situations=6, max_new_tokens=6, dataset=edition)
+    assert found.config["model"]["family"] == family
+    assert found.maps["firing_positive"].shape == (1, tiny.LAYERS, tiny.WIDTH)
+
+
+def test_a_framework_without_circle_or_groups_goes_through(llama, tmp_path):
+    from nnvalue.dataset import from_rows
+
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nvalues: [{name: thrift}]\n")
+    base = {"value": "thrift", "facet": "f", "split": "locate"}
+    descriptions = [
+        {**base, "id": f"{pole}{n}", "pole": pole, "pair": n, "text": f"w{n} w{k}"}
+        for n in range(2)
+        for k, pole in enumerate(("positive", "negative"), start=5)
+    ]
+    situations = [{**base, "id": f"s{n}", "core": f"c{n}", "domain": "d", "text": f"w{n} w9"} for n in range(4)]
+    found = locate(
+        llama, framework=str(path), situations=None, max_new_tokens=4, dataset=from_rows("mine", descriptions, situations)
+    )
+    assert found.values == ("thrift",)
+    assert found.config["settings"]["framework"] == "mine"
+    with pytest.raises(UnknownNameError, match="no value 'power'"):
+        locate(llama, framework=str(path), values=("power",))
+
+
+def test_wrong_names_are_refused_before_a_model_is_opened(monkeypatch):
+    monkeypatch.setattr("nnvalue.locator.pipeline.open_model", lambda *_: pytest.fail("opened a model"))
+    with pytest.raises(UnknownNameError, match="did you mean tradition"):
+        locate(values=("traditoin",))
+
+
+def test_moments_pool_folds_side_by_side():
+    parts = [Moments.zero(2, 1, 3), Moments.zero(3, 1, 3)]
+    parts[1].tokens[0] = 5
+    pooled = Moments.pooled(parts)
+    assert pooled.tokens.tolist() == [0, 0, 5, 0, 0]
+    assert pooled.fired.shape == (5, 1, 3)
+
+
+def test_an_organism_in_another_dtype_is_another_result(finished):
+    subject = open_model(dtype=torch.bfloat16)
+    assert subject.identity()["dtype"] == "bfloat16"
+    with pytest.raises(ArtifactError, match="other settings"):
+        locate(subject, out=finished, **SMALL)
+
+
+def test_no_difference_is_a_finding_and_not_an_error(llama, edition, tmp_path):
+    """The tiny model knows none of the words, so both poles are the same to it."""
+    locate(llama, values=("power",), situations=6, max_new_tokens=6, dataset=edition, out=tmp_path / "none")
+    found = ValueNeurons.load(tmp_path / "none")
+    assert len(found) == 0
+    assert found.top("power") == []
+    assert found.by_layer("power").tolist() == [0] * tiny.LAYERS
+    assert not found.delta.any()

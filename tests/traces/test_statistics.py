@@ -1,0 +1,105 @@
+import ast
+import doctest
+import importlib
+import pkgutil
+from pathlib import Path
+
+import nnsight
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import nnvalue.traces
+from nnvalue.traces import collect_moments, count_digits, from_sortable_bits, per_neuron_sums, sortable_bits
+
+MODULES = [f"nnvalue.traces.{module.name}" for module in pkgutil.iter_modules(nnvalue.traces.__path__)]
+
+
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 5)),
+    seed=st.integers(0, 10_000),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+)
+@settings(max_examples=150, deadline=None)
+def test_sums_equal_counting_one_by_one(shape, seed, dtype):
+    random = torch.Generator().manual_seed(seed)
+    activation = torch.randn(shape, generator=random).to(dtype)
+    mask = torch.randint(0, 2, shape[:2], generator=random)
+    fired, total, squares = per_neuron_sums(activation, mask)
+    for row in range(shape[0]):
+        kept = activation[row][mask[row].bool()].double()
+        assert fired[row].tolist() == (kept > 0).sum(0).tolist()
+        assert torch.allclose(total[row].double(), kept.sum(0), atol=1e-5)
+        assert torch.allclose(squares[row].double(), kept.square().sum(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_counts_stay_exact_where_half_precision_would_round(dtype):
+    """700 firings cannot be counted in bfloat16 (256 + 1 = 256) and a sum of 700 · 1.5 would round too."""
+    activation = torch.full((2, 1400, 3), 1.5, dtype=dtype)
+    activation[:, 700:] = -1.5
+    fired, total, squares = per_neuron_sums(activation, torch.ones(2, 1400))
+    assert fired.dtype == total.dtype == torch.float32
+    assert (fired == 700).all()
+    assert (total == 0).all()
+    assert (squares == 1400 * 2.25).all()
+
+
+def test_moments_are_summed_by_group_and_columns_before_first_do_not_matter(llama):
+    ids = torch.randint(6, 64, (4, 9), generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(4, 9)
+    mask[:, 5:] = 1
+    groups = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 0]])  # the last row belongs to no group
+    gathered = {}
+    for first in (0, 5):
+        with torch.no_grad(), llama.model.trace(ids, attention_mask=torch.ones_like(ids)) as tracer:
+            gathered[first] = nnsight.save(collect_moments(llama.model, llama.anatomy.gate, mask, groups, first))
+            tracer.stop()
+    assert torch.equal(gathered[0][0], gathered[5][0])
+    assert torch.allclose(gathered[0], gathered[5], rtol=1e-5)
+    with torch.no_grad(), llama.model.trace(ids, attention_mask=torch.ones_like(ids)) as tracer:
+        alone = nnsight.save(collect_moments(llama.model, llama.anatomy.gate, mask, torch.eye(4)))
+        tracer.stop()
+    assert torch.equal(gathered[0][0, 0], alone[0, 0] + alone[0, 2])
+    assert torch.equal(gathered[0][0, 1], alone[0, 1])
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=40), st.sampled_from(["float32", "float16", "bfloat16"]))
+@settings(max_examples=200, deadline=None)
+def test_sortable_bits_keep_the_order_and_come_back(numbers, dtype):
+    values = torch.tensor(numbers).to(getattr(torch, dtype))
+    keys = sortable_bits(values)
+    order = keys.argsort(stable=True)
+    assert (values[order].float().diff().nan_to_num(nan=0.0) >= 0).all()  # inf − inf
+    assert torch.equal(from_sortable_bits(keys, values.dtype), values)
+    assert (keys >= 0).all()
+
+
+def test_digits_are_counted_only_behind_their_prefix():
+    activation = torch.tensor([[[0.5], [0.75], [2.0], [0.5]]])
+    mask = torch.tensor([[1, 1, 1, 0]])
+    top = count_digits(activation, mask, torch.zeros(1, dtype=torch.int64), shift=16, bits=16)
+    assert top.sum() == 3
+    prefix = (sortable_bits(torch.tensor([0.5])) >> 16).long()
+    low = count_digits(activation, mask, prefix, shift=0, bits=16)
+    assert low.sum() == int(top[0, prefix])  # the masked second 0.5 is not among them
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstring_examples_run(module):
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+def test_helpers_import_nothing_that_a_server_may_lack():
+    allowed = {"__future__", "collections", "typing", "torch", "nnsight", "nnvalue.traces"}
+    for path in Path(nnvalue.traces.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module]
+            else:
+                continue
+            for name in names:
+                assert any(name == ok or name.startswith(ok + ".") for ok in allowed), f"{path.name} imports {name}"
