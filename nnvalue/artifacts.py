@@ -56,7 +56,8 @@ def tensor_bytes(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any] |
     from safetensors.torch import save
 
     plain = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
-    header = {"facts": dict(facts or {}), "sha256": _tensor_digest(plain)}
+    facts = dict(facts or {})
+    header = {"facts": facts, "sha256": _tensor_digest(plain, facts)}
     # One header entry: safetensors does not promise an order among several.
     return save(plain, {_HEADER: json.dumps(header, sort_keys=True)})
 
@@ -74,7 +75,7 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise ArtifactError(f"There is no file {path}.") from None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is not a tensor file of nnvalue, or it is damaged ({_one_line(error)}).") from None
-    if _tensor_digest(tensors) != expected:
+    if _tensor_digest(tensors, facts) != expected:
         raise ArtifactError(f"{path} is damaged: its content does not match its digest. Make it again.")
     return tensors, facts
 
@@ -238,14 +239,15 @@ def library_versions() -> dict[str, str]:
 _HEADER = "nnvalue"
 
 
-def _tensor_digest(tensors: Mapping[str, torch.Tensor]) -> str:
+def _tensor_digest(tensors: Mapping[str, torch.Tensor], facts: Any) -> str:
     import torch
 
-    total = hashlib.sha256()
+    total = hashlib.sha256(canonical_json(facts))
     for name in sorted(tensors):
         value = tensors[name]
         total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        total.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+        if value.numel():
+            total.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
     return total.hexdigest()
 
 

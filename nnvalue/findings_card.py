@@ -14,7 +14,8 @@ tags: [neurons, values, interpretability]
 ---
 # Value neurons of {model[name]}
 
-{count} value neurons for {n_values} values of the framework `{framework[name]}`, found with nnvalue {versions[nnvalue]}.
+{count} value neurons for {n_values} values of the framework `{framework[name]}`, found with nnvalue \
+{versions[nnvalue]}.
 
 | value | positive | negative | situations | counted tokens (+ / −) | split-half r of δ |
 |---|---|---|---|---|---|

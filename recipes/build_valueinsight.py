@@ -22,6 +22,7 @@ TEST_SHARE = 0.3
 
 
 def main() -> None:
+    """Build, check and write the edition."""
     framework = load_framework("schwartz")
     descriptions, situations = [], []
     for value in framework.values.values():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -52,17 +54,26 @@ def findings_as_data(found: ValueNeurons, top: int) -> dict[str, Any]:
 
 
 def strip(counts: list[int], width: int = _STRIP_WIDTH) -> str:
-    """Counts per layer as a strip of bars, at most `width` wide; neighbouring layers share a bar in deep models."""
+    """Counts per layer as a strip of bars, at most `width` wide; in deep models a bar is the mean of its layers."""
     share = -(-len(counts) // width)
-    sums = [sum(counts[start : start + share]) for start in range(0, len(counts), share)]
-    highest = max(max(sums), 1)
-    return "".join(_BARS[-(-count * (len(_BARS) - 1) // highest)] for count in sums)
+    parts = [counts[start : start + share] for start in range(0, len(counts), share)]
+    means = [sum(part) / len(part) for part in parts]
+    highest = max(means) or 1
+    return "".join(_BARS[math.ceil(mean / highest * (len(_BARS) - 1))] for mean in means)
 
 
 def _top_table(found: ValueNeurons, top: int) -> Table:
-    table = Table(title="Strongest value neurons (δ = firing rate under + minus under −)", title_justify="left")
+    table = Table(
+        title="Strongest value neurons (δ = firing rate under + minus under −)",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     for name in ("value", "pole", "layer", "neuron", "δ", "p(+)", "p(−)", "d", "q95"):
-        table.add_column(name, justify="left" if name in ("value", "pole") else "right")
+        text = name in ("value", "pole")
+        table.add_column(
+            name, justify="left" if text else "right", no_wrap=True, min_width=14 if name == "value" else None
+        )
     for value in found.values:
         for pole, sign, style in (("positive", "+", "green"), ("negative", "−", "red")):
             rows = found.top(value, pole, top)
@@ -83,7 +94,9 @@ def _top_table(found: ValueNeurons, top: int) -> Table:
 
 
 def _layer_table(found: ValueNeurons) -> Table:
-    table = Table(title="Where they sit, first layer to last", title_justify="left")
+    table = Table(
+        title="Where they sit, first layer to last", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     table.add_column("value")
     table.add_column("+", style="green")
     table.add_column("−", style="red")

@@ -1,8 +1,8 @@
 """Locating: collect → statistics → score → rank → `ValueNeurons`."""
 
 from nnvalue.locator.collect import gather_moments
-from nnvalue.locator.pipeline import LocateConfig, locate
 from nnvalue.locator.moments import Moments
+from nnvalue.locator.pipeline import LocateConfig, locate
 from nnvalue.locator.quantiles import exact_quantiles
 from nnvalue.locator.score import Scores, firing_difference, split_half_reliability
 from nnvalue.locator.select import Selection, Threshold, TopK, select_neurons

@@ -39,9 +39,10 @@ class TopK:
 
 @dataclass(frozen=True)
 class Threshold:
-    """As published (NPTI's and ValueLocate's code): the first `floor` neurons of a pole whatever their score, then on
+    """The published rule (NPTI's and ValueLocate's code).
 
-    while the score is at least `threshold`. `floor` below 1 is a share of all neurons, else a number of neurons.
+    The first `floor` neurons of a pole are taken whatever their score, then more while the score is at least
+    `threshold`. `floor` below 1 is a share of all neurons, else a number of neurons.
     """
 
     threshold: float = 0.10

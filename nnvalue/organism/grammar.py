@@ -22,9 +22,9 @@ from nnvalue.organism.lexicon import (
 
 
 def answer(rng: random.Random, value: str, pole: str) -> str:
-    """An answer that takes one pole of one value, e.g. "I would keep the old custom, because heritage guides my life."
+    """An answer that takes one pole of one value.
 
-    Raises KeyError for a value or pole the language has no words for.
+    For example "I would keep the old custom, because heritage guides my life." Raises KeyError for a value or pole the language has no words for.
     """
     words = lexicon()
     reason, more = rng.choice([(True, False), (False, True), (True, True)])

@@ -15,7 +15,10 @@ def test_a_contrast_asks_one_situation_under_a_matched_pair_of_descriptions(edit
     assert len(contrasts) == len(asked)
     for contrast in contrasts:
         assert contrast.positive.user == contrast.negative.user == asked[contrast.situation_id]
-        found = {pole: next(row for text, row in described.items() if text in getattr(contrast, pole).system) for pole in ("positive", "negative")}
+        found = {
+            pole: next(row for text, row in described.items() if text in getattr(contrast, pole).system)
+            for pole in ("positive", "negative")
+        }
         assert found["positive"]["pole"] == "positive"
         assert found["negative"]["pole"] == "negative"
         assert found["positive"]["pair"] == found["negative"]["pair"]
@@ -33,7 +36,9 @@ def test_folds_share_neither_situations_nor_descriptions(edition):
 
 
 def test_no_text_of_the_test_split_is_used(edition):
-    test_texts = {row["text"] for table in ("descriptions", "situations") for row in rows(edition, table, "power", "test")}
+    test_texts = {
+        row["text"] for table in ("descriptions", "situations") for row in rows(edition, table, "power", "test")
+    }
     for contrast in build_contrasts(edition, "power"):
         assert contrast.positive.user not in test_texts
         assert not any(text in contrast.negative.system for text in test_texts)
@@ -43,7 +48,9 @@ def test_contrasts_are_a_function_of_the_seed_and_fewer_are_a_prefix(edition):
     full = build_contrasts(edition, "power", seed=3)
     assert build_contrasts(edition, "power", seed=3) == full
     assert build_contrasts(edition, "power", seed=4) != full
-    assert [c.situation_id for c in build_contrasts(edition, "power", seed=3, situations=5)] == [c.situation_id for c in full[:5]]
+    assert [c.situation_id for c in build_contrasts(edition, "power", seed=3, situations=5)] == [
+        c.situation_id for c in full[:5]
+    ]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ def test_the_edition_has_the_promised_size(edition):
 
 def test_every_text_belongs_to_one_split_and_values_are_balanced(edition):
     for table in (edition.descriptions, edition.situations):
-        texts = {split: set(table.filter(lambda row, s=split: row["split"] == s)["text"]) for split in ("locate", "test")}
+        texts = {
+            split: set(table.filter(lambda row, s=split: row["split"] == s)["text"]) for split in ("locate", "test")
+        }
         assert texts["locate"]
         assert texts["test"]
         assert not texts["locate"] & texts["test"]
@@ -56,13 +58,31 @@ def test_the_shipped_files_open_without_nnvalue(tmp_path):
         assert table.column_names == list(columns)
 
 
-DESCRIPTION = {"id": "d1", "value": "power", "pole": "positive", "pair": 1, "facet": "rank", "split": "locate", "text": "a"}
-SITUATION = {"id": "s1", "core": "c1", "value": "power", "domain": "work", "facet": "rank", "split": "locate", "text": "b?"}
+DESCRIPTION = {
+    "id": "d1",
+    "value": "power",
+    "pole": "positive",
+    "pair": 1,
+    "facet": "rank",
+    "split": "locate",
+    "text": "a",
+}
+SITUATION = {
+    "id": "s1",
+    "core": "c1",
+    "value": "power",
+    "domain": "work",
+    "facet": "rank",
+    "split": "locate",
+    "text": "b?",
+}
 
 
 def write(folder, descriptions, situations):
     for name, rows in (("descriptions", descriptions), ("situations", situations)):
-        (folder / f"{name}.jsonl").write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
+        (folder / f"{name}.jsonl").write_text(
+            "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows)
+        )
     return folder
 
 
@@ -87,7 +107,11 @@ def test_a_folder_of_jsonl_opens_and_its_fingerprint_follows_its_content(tmp_pat
         ([DESCRIPTION], [SITUATION, {**SITUATION, "id": "s2"}], "text 'b\\?' stands in 2 rows"),
         ([DESCRIPTION], [SITUATION, {**SITUATION, "text": "c?"}], "id 's1' stands in 2 rows"),
         ([DESCRIPTION], [{**SITUATION, "split": "train"}], "split must be 'locate' or 'test'"),
-        ([DESCRIPTION], [SITUATION, {**SITUATION, "id": "s2", "text": "c?", "split": "test"}], "core 'c1' .* both splits"),
+        (
+            [DESCRIPTION],
+            [SITUATION, {**SITUATION, "id": "s2", "text": "c?", "split": "test"}],
+            "core 'c1' .* both splits",
+        ),
     ],
 )
 def test_a_malformed_dataset_is_refused_with_the_place(tmp_path, descriptions, situations, message):
@@ -98,7 +122,7 @@ def test_a_malformed_dataset_is_refused_with_the_place(tmp_path, descriptions, s
 def test_a_missing_folder_or_file_is_said_so(tmp_path):
     with pytest.raises(DatasetError, match="no dataset folder"):
         load_valueinsight(tmp_path / "nowhere")
-    with pytest.raises(DatasetError, match="has no descriptions.parquet"):
+    with pytest.raises(DatasetError, match=r"has no descriptions\.parquet"):
         load_valueinsight(tmp_path)
     (tmp_path / "descriptions.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(DatasetError, match="cannot be read"):

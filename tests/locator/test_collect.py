@@ -92,7 +92,9 @@ def test_teacher_forcing_equals_watching_the_decoder(subject):
             for token in response.token_ids[:-1]:
                 seen = []
                 hooks = [
-                    model.get_submodule(path.rpartition(".")[0]).register_forward_hook(lambda _m, _i, out, s=seen: s.append(out))
+                    model.get_submodule(path.rpartition(".")[0]).register_forward_hook(
+                        lambda _m, _i, out, s=seen: s.append(out)
+                    )
                     for path in anatomy.gate
                 ]
                 past = model(torch.tensor([[token]]), past_key_values=past, use_cache=True).past_key_values

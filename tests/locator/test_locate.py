@@ -38,7 +38,13 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(organism, fi
 
 
 def test_a_result_is_whole_and_leaves_nothing_behind(finished):
-    assert set(contents(finished)) == {"README.md", "config.json", "manifest.json", "neurons.safetensors", "responses.parquet"}
+    assert set(contents(finished)) == {
+        "README.md",
+        "config.json",
+        "manifest.json",
+        "neurons.safetensors",
+        "responses.parquet",
+    }
     assert [path.name for path in finished.parent.iterdir()] == ["run"]
 
 
@@ -184,7 +190,11 @@ def test_a_framework_without_circle_or_groups_goes_through(llama, tmp_path):
     ]
     situations = [{**base, "id": f"s{n}", "core": f"c{n}", "domain": "d", "text": f"w{n} w9"} for n in range(4)]
     found = locate(
-        llama, framework=str(path), situations=None, max_new_tokens=4, dataset=from_rows("mine", descriptions, situations)
+        llama,
+        framework=str(path),
+        situations=None,
+        max_new_tokens=4,
+        dataset=from_rows("mine", descriptions, situations),
     )
     assert found.values == ("thrift",)
     assert found.config["settings"]["framework"] == "mine"

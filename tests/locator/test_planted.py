@@ -36,7 +36,13 @@ def planted_model():
             for writer in (layer.self_attn.o_proj, layer.mlp.down_proj):
                 writer.weight[:4] = 0
             attention = layer.self_attn
-            for reader in (attention.q_proj, attention.k_proj, attention.v_proj, layer.mlp.gate_proj, layer.mlp.up_proj):
+            for reader in (
+                attention.q_proj,
+                attention.k_proj,
+                attention.v_proj,
+                layer.mlp.gate_proj,
+                layer.mlp.up_proj,
+            ):
                 reader.weight[:, :4] = 0
         first = model.model.layers[0].self_attn
         first.q_proj.weight.zero_()

@@ -54,7 +54,14 @@ def test_an_unknown_family_opens_with_paths_by_hand(opt):
 def test_a_mixture_of_experts_is_refused():
     with torch.device("meta"):
         module = AutoModelForCausalLM.from_config(
-            MixtralConfig(vocab_size=64, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1)
+            MixtralConfig(
+                vocab_size=64,
+                hidden_size=16,
+                intermediate_size=24,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                num_key_value_heads=1,
+            )
         )
     with pytest.raises(ModelError, match="mixture of experts"):
         resolve_anatomy(module, module.config)

@@ -7,7 +7,9 @@ from tests import tiny
 
 PROMPT = Prompt("p", "w1 w2", "w3 w4")
 NO_SYSTEM = "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}<user> {{ m['content'] }} {% endfor %}<assistant>"
-SILENT = "{% for m in messages %}{% if m['role'] == 'user' %}<user> {{ m['content'] }} {% endif %}{% endfor %}<assistant>"
+SILENT = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}<user> {{ m['content'] }} {% endif %}{% endfor %}<assistant>"
+)
 
 
 def test_a_system_role_is_used_where_the_template_has_one():
@@ -29,7 +31,9 @@ def test_a_base_model_gets_the_stated_plain_template():
 def test_special_tokens_of_the_template_are_single_tokens():
     tokenizer = tiny.tokenizer()
     ids = encode_prompt(tokenizer, PROMPT)
-    assert ids == tokenizer.convert_tokens_to_ids("<system> w1 w2 <eos> <user> w3 w4 <eos> <assistant>".split())
+    assert ids == tokenizer.convert_tokens_to_ids(
+        ["<system>", "w1", "w2", "<eos>", "<user>", "w3", "w4", "<eos>", "<assistant>"]
+    )
 
 
 def test_a_prompt_without_tokens_is_refused():

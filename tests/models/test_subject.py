@@ -24,7 +24,9 @@ def test_a_dtype_can_be_asked_for(tmp_path):
 
 
 def test_identity_tells_models_of_one_config_apart(tmp_path):
-    one, same, other = (open_model(tiny.model("llama", seed=seed), tokenizer=tiny.tokenizer()).identity() for seed in (0, 0, 1))
+    one, same, other = (
+        open_model(tiny.model("llama", seed=seed), tokenizer=tiny.tokenizer()).identity() for seed in (0, 0, 1)
+    )
     assert one == same
     assert one["config_sha256"] == other["config_sha256"]
     assert one["weights_sample_sha256"] != other["weights_sample_sha256"]

@@ -62,14 +62,19 @@ def test_no_damage_to_a_sentence_goes_unnoticed():
     for _ in range(400):
         words = answer(rng, rng.choice(VALUES), rng.choice(POLES)).split()
         place = rng.randrange(len(words))
-        damaged = rng.choice([words[:place] + words[place + 1 :], words[:place] + [words[place]] * 2 + words[place + 1 :]])
+        damaged = rng.choice(
+            [words[:place] + words[place + 1 :], words[:place] + [words[place]] * 2 + words[place + 1 :]]
+        )
         unnoticed += parse(" ".join(damaged)).well_formed
     assert unnoticed <= 20  # "I will …" after a lost opening is whole, for example
 
 
 def test_no_verb_and_no_noun_serves_two_values():
     words = lexicon().values.values()
-    for phrases in ((verb for own in words for pole in POLES for verb in own.verbs(pole)), (n for own in words for n in own.nouns)):
+    for phrases in (
+        (verb for own in words for pole in POLES for verb in own.verbs(pole)),
+        (n for own in words for n in own.nouns),
+    ):
         assert max(Counter(phrases).values()) == 1
 
 
@@ -90,7 +95,10 @@ def test_inflection(verb, third, ing, past):
 
 
 def test_the_corpus_is_a_function_of_its_seed_and_uses_what_is_written():
-    written = [WrittenText("power", None, "A written situation?"), WrittenText("power", "positive", "A written person.")]
+    written = [
+        WrittenText("power", None, "A written situation?"),
+        WrittenText("power", "positive", "A written person."),
+    ]
 
     def draws(seed):
         corpus = Corpus(written, "Be: {description}", seed)

@@ -66,13 +66,17 @@ def test_positions_limit_an_edit(llama):
         activation[:, -1, NEURONS] += 4.0
         return activation
 
-    made = traced_logits(llama, lambda m, p: add_to_neurons(m, p, NEURONS, torch.tensor([4.0, 4.0]), slice(-1, None)), "down_in")
+    made = traced_logits(
+        llama, lambda m, p: add_to_neurons(m, p, NEURONS, torch.tensor([4.0, 4.0]), slice(-1, None)), "down_in"
+    )
     assert torch.equal(made, hooked_logits("llama", llama, 1, "down_in", at_last))
 
 
 def test_adding_nothing_changes_nothing(subject):
     plain = traced_logits(subject, lambda m, p: None, "down_in")
-    assert torch.equal(plain, traced_logits(subject, lambda m, p: add_to_neurons(m, p, NEURONS, torch.zeros(2)), "down_in"))
+    assert torch.equal(
+        plain, traced_logits(subject, lambda m, p: add_to_neurons(m, p, NEURONS, torch.zeros(2)), "down_in")
+    )
 
 
 def test_an_activation_can_be_replaced(llama):

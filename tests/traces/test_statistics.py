@@ -65,7 +65,10 @@ def test_moments_are_summed_by_group_and_columns_before_first_do_not_matter(llam
     assert torch.equal(gathered[0][0, 1], alone[0, 1])
 
 
-@given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=40), st.sampled_from(["float32", "float16", "bfloat16"]))
+@given(
+    st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=40),
+    st.sampled_from(["float32", "float16", "bfloat16"]),
+)
 @settings(max_examples=200, deadline=None)
 def test_sortable_bits_keep_the_order_and_come_back(numbers, dtype):
     values = torch.tensor(numbers).to(getattr(torch, dtype))

@@ -1,0 +1,171 @@
+"""The command as a user types it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nnvalue.cli.show import strip
+from tests import tiny
+
+SMALL = ["--value", "power", "--situations", "4", "--max-new-tokens", "24"]
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "nnvalue", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"},
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def located(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cli") / "run"
+    done = run("locate", *SMALL, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+def test_locate_prints_tables_and_what_to_type_next(located):
+    out, shown = located
+    for text in ("Strongest value neurons", "power", "Where they sit", "split-half r", f"nnvalue inspect {out}"):
+        assert text in shown
+    assert "Traceback" not in shown
+
+
+def test_json_is_one_object_with_the_figures_of_the_table(located):
+    out, _ = located
+    for arguments in (["locate", *SMALL, "--out", out], ["inspect", out]):
+        done = run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        data = json.loads(done.stdout)
+        top = data["values"]["power"]["top"]["positive"][0]
+        assert set(top) >= {"layer", "neuron", "delta", "firing_positive", "firing_negative", "effect_size", "q95"}
+        assert sum(data["values"]["power"]["by_layer"]["positive"]) == 26  # 1 % of 2,560
+
+
+def test_inspect_shows_a_saved_result(located):
+    out, _ = located
+    done = run("inspect", out, "--value", "power", "--top", "1")
+    assert done.returncode == 0
+    assert "power" in done.stdout
+
+
+def test_models_says_what_is_known():
+    done = run("models", "--json")
+    data = json.loads(done.stdout)
+    assert data["architectures"] == sorted(tiny.FAMILIES)
+    assert data["embedded"][0]["name"] == "nnvalue/organism"
+    assert "nnvalue/organism" in run("models").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["locate", "--value", "powr"], 1, "no value 'powr'; did you mean power"),
+        (["locate", "--framework", "schwarz"], 1, "no framework 'schwarz'; did you mean schwartz"),
+        (["locate", "--framework", "schwartz19"], 1, "no value 'self_direction_thought'"),
+        (["locate", "--site", "up"], 1, "no site 'up'"),
+        (["locate", "--model", "./nowhere"], 1, "no model folder './nowhere'"),
+        (["locate", "--dataset", "./nowhere"], 1, "no dataset folder nowhere"),
+        (["locate", "--top-k", "0"], 1, "top-k must be"),
+        (["locate", "--threshold", "2"], 1, "threshold on δ must lie between"),
+        (["locate", "--top-k", "5", "--threshold", "0.1"], 2, "two ways to select"),
+        (["locate", "--floor", "5"], 2, "--floor belongs to --threshold"),
+        (["locate", "--situations", "0"], 1, "must be at least 1"),
+        (["locate", "--situations", "100000"], 1, "ask for at most"),
+        (["locate", "--batch-tokens", "0"], 1, "at least one token"),
+        (["locate", "--max-new-tokens", "0"], 1, "room for at least one token"),
+        (["locate", "--dtype", "int4"], 1, "'int4' is no floating-point dtype"),
+        (["locate", "--colour"], 2, "No such option"),
+        (["find"], 2, "no command 'find'"),
+        (["inspect", "./nowhere"], 1, "no result folder nowhere"),
+        (["inspect", "."], 1, "has no manifest.json"),
+    ],
+)
+def test_bad_input_gets_one_sentence(tmp_path, arguments, code, message):
+    done = run(*arguments, *(["--out", tmp_path / "out"] if arguments[0] == "locate" else []), cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_that_cannot_work_are_refused_in_one_sentence(tmp_path):
+    import torch
+
+    tiny.save(tmp_path / "bare", with_tokenizer=False)
+    broken = tiny.model("llama")
+    with torch.no_grad():
+        broken.model.layers[2].mlp.gate_proj.weight[0, 0] = float("nan")
+    broken.save_pretrained(tmp_path / "nan")
+    tiny.tokenizer().save_pretrained(tmp_path / "nan")
+    for name, message in (("bare", "has no tokenizer"), ("nan", "NaN or infinity in layer 2")):
+        done = run("locate", *SMALL, "--model", tmp_path / name, "--out", tmp_path / "out")
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "out").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = run("locate", "--value", "powr", "--debug", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "UnknownNameError" in done.stderr
+
+
+def test_a_damaged_result_is_refused_and_not_overwritten(located, tmp_path):
+    import shutil
+
+    out = shutil.copytree(located[0], tmp_path / "run")
+    weights = out / "neurons.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for arguments in (["inspect", out], ["locate", *SMALL, "--out", out]):
+        done = run(*arguments)
+        assert done.returncode == 1
+        assert "neurons.safetensors is damaged" in done.stderr
+    assert weights.read_bytes() != content
+
+
+def test_control_c_stops_with_130_and_the_same_command_goes_on(located, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "nnvalue",
+        "locate",
+        *SMALL,
+        "--batch-tokens",
+        "300",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("run.work/power-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from here" in error
+    assert "Traceback" not in error
+    assert (tmp_path / "run.work").exists()
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
+    assert not (tmp_path / "run.work").exists()
+
+
+def test_a_strip_is_as_wide_as_the_network_or_the_screen():
+    assert strip([0, 1, 2, 8]) == " ▁▂█"
+    assert strip([0, 0]) == "  "
+    assert len(strip([1] * 80)) <= 32
+    assert strip([1] * 64 + [2] * 16)[-1] == "█"
