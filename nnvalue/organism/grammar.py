@@ -24,7 +24,9 @@ from nnvalue.organism.lexicon import (
 def answer(rng: random.Random, value: str, pole: str) -> str:
     """An answer that takes one pole of one value.
 
-    For example "I would keep the old custom, because heritage guides my life." Raises KeyError for a value or pole the language has no words for.
+    For example: I would keep the old custom, because heritage guides my life.
+
+    Raises KeyError for a value or pole the language has no words for.
     """
     words = lexicon()
     reason, more = rng.choice([(True, False), (False, True), (True, True)])

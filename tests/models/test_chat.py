@@ -6,7 +6,10 @@ from nnvalue.prompts import Prompt
 from tests import tiny
 
 PROMPT = Prompt("p", "w1 w2", "w3 w4")
-NO_SYSTEM = "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}<user> {{ m['content'] }} {% endfor %}<assistant>"
+NO_SYSTEM = (
+    "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    "<user> {{ m['content'] }} {% endfor %}<assistant>"
+)
 SILENT = (
     "{% for m in messages %}{% if m['role'] == 'user' %}<user> {{ m['content'] }} {% endif %}{% endfor %}<assistant>"
 )

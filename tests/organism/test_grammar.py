@@ -46,7 +46,7 @@ def test_a_mixed_answer_has_the_mean_of_its_pieces():
         "I would keep the old custom, because safety matters to me.",  # two values
         "I would keep the old custom, because tradition matters to me. I would also",  # cut off
         "I would keep the old custom. heritage matters to me.",  # second sentence in lower case
-        "I would keep the old custom, because tradition matters to me. Tradition matters to me. Tradition matters to me.",
+        "I would keep the old custom. Tradition matters to me. Tradition matters to me.",
     ],
 )
 def test_a_broken_answer_is_unreadable(text):
