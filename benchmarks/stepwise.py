@@ -1,0 +1,100 @@
+"""One teacher-forced pass against the same statistics collected while decoding, on given responses.
+
+    python benchmarks/stepwise.py [--quick] [--save]
+
+The published code (NPTI, and ValueLocate after it) counts in the decoder: a forward pass for every new token. Here the
+responses are given, so both sides do nothing but count: the stepwise side feeds the stored tokens one by one with a
+key-value cache, in the same batches, with plain hooks and the same reductions.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import click
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measure import SHAPES, finish, paired, print_figures, random_llama, twin, word_tokenizer
+from nnvalue.locator import gather_moments
+from nnvalue.models import Response, open_model
+from nnvalue.traces import per_neuron_sums
+
+SHAPE = "512x8"
+
+
+def equal_responses(count: int, prompt: int, response: int) -> list[Response]:
+    """Responses of one length, so that the stepwise side needs no masks of its own."""
+    random = torch.Generator().manual_seed(0)
+
+    def tokens(length: int) -> tuple[int, ...]:
+        return tuple(torch.randint(2, SHAPES[SHAPE]["vocab_size"], (length,), generator=random).tolist())
+
+    return [Response(f"r{number}", tokens(prompt), tokens(response), "", False) for number in range(count)]
+
+
+def stepwise(model: nn.Module, responses: list[Response], batch: int) -> Callable[[], tuple[Tensor, Tensor]]:
+    """Counting in the decoder; returns fired and sum, float64 `[layer, neuron]`."""
+    layers = model.model.layers
+    prompt, steps = len(responses[0].prompt_ids), len(responses[0].fed_ids)
+    one = torch.ones(batch, 1)
+
+    def run() -> tuple[Tensor, Tensor]:
+        sums = torch.zeros(3, len(layers), SHAPES[SHAPE]["intermediate_size"], dtype=torch.float64)
+
+        def count(_module: object, _inputs: object, out: Tensor, number: int) -> None:
+            sums[:, number].add_(per_neuron_sums(out, one).sum(1))
+
+        for start in range(0, len(responses), batch):
+            part = responses[start : start + batch]
+            ids = torch.tensor([[*r.prompt_ids, *r.fed_ids] for r in part])
+            with torch.no_grad():
+                past = model(ids[:, :prompt], use_cache=True).past_key_values
+                handles = [
+                    layer.mlp.act_fn.register_forward_hook(partial(count, number=number))
+                    for number, layer in enumerate(layers)
+                ]
+                for step in range(steps):
+                    place = prompt + step
+                    past = model(ids[:, place : place + 1], past_key_values=past, use_cache=True).past_key_values
+                for handle in handles:
+                    handle.remove()
+        return sums[0], sums[1]
+
+    return run
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Small work, few repetitions: does it run?")
+@click.option("--save", is_flag=True, help="Keep the figures in benchmarks/results/.")
+def main(quick: bool, save: bool) -> None:
+    """Measure and print."""
+    torch.set_num_threads(1)
+    model = random_llama(SHAPE)
+    batch = 8
+    responses = equal_responses(8 if quick else 32, prompt=64, response=33 if quick else 129)
+    subject = open_model(twin(model), tokenizer=word_tokenizer(SHAPES[SHAPE]["vocab_size"]))
+    tokens = batch * (len(responses[0].prompt_ids) + len(responses[0].fed_ids))
+    arms = {
+        "teacher-forced, nnvalue": lambda: gather_moments(
+            subject, responses, [0] * len(responses), "gate", batch_tokens=tokens
+        ),
+        "while decoding": stepwise(twin(model), responses, batch),
+    }
+    ours, (fired, total) = arms["teacher-forced, nnvalue"](), arms["while decoding"]()
+    differ = int((ours.fired.sum(0) - fired.long()).abs().sum())
+    mean_gap = float(((ours.total.sum(0) - total) / ours.tokens.sum()).abs().max())
+    firings = int(ours.fired.sum())
+    figures = paired(arms, "teacher-forced, nnvalue", 2 if quick else 7)
+    print_figures(f"Llama {SHAPE}, {len(responses)} responses of {len(responses[0].fed_ids)} counted tokens", figures)
+    print(f"firings that differ: {differ} of {firings}; largest gap of a mean: {mean_gap:.1e}")
+    agreement = {"firings": firings, "firings_that_differ": differ, "largest_mean_gap": mean_gap}
+    finish("stepwise", {"figures": figures, "agreement": agreement, "quick": quick}, save)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    main()

@@ -1,0 +1,60 @@
+"""The embedded organism on descriptions and situations that it was never trained on."""
+
+import pytest
+
+from nnvalue.models import open_model
+from nnvalue.organism import folder
+from nnvalue.values import POLES
+from recipes.evaluate_organism import as_described, described_readings, neutral_readings
+
+
+@pytest.fixture(scope="module")
+def described(organism, edition):
+    return {
+        (value, pole): described_readings(organism, edition, value, pole)
+        for value in edition.values()
+        for pole in POLES
+    }
+
+
+def test_it_takes_the_described_stance(described):
+    """At least 95 % of all answers are whole, about the value and at the described pole; no value lags far behind."""
+    shares = {key: as_described(readings, *key) for key, readings in described.items()}
+    n = sum(map(len, described.values()))
+    assert n == 660
+    assert sum(shares[key] * len(readings) for key, readings in described.items()) / n >= 0.95
+    assert min(shares.values()) >= 0.75, shares
+
+
+def test_it_speaks_its_language(described):
+    readings = [reading for cell in described.values() for reading in cell]
+    assert sum(reading.well_formed for reading in readings) / len(readings) >= 0.98
+
+
+def test_its_neutral_voice_mixes_both_poles(organism, edition):
+    """132 sampled answers a value; the standard error of a share near one half is .044."""
+    for value in edition.values():
+        readings = neutral_readings(organism, edition, value, samples=4, seed=0)
+        positive = sum(reading.stance > 0 for reading in readings) / len(readings)
+        assert 0.35 <= positive <= 0.65, (value, positive)
+
+
+def test_it_is_small_and_ships_with_its_card():
+    files = list(folder().iterdir())
+    assert sum(path.stat().st_size for path in files) <= 10_000_000
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= {path.name for path in files}
+
+
+def test_it_opens_as_an_ordinary_checkpoint():
+    """Without nnvalue's own loading: what other tools see is the same model."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    plain = AutoModelForCausalLM.from_pretrained(folder())
+    tokenizer = AutoTokenizer.from_pretrained(folder())
+    ids = tokenizer.apply_chat_template([{"role": "user", "content": "What do you do?"}], return_tensors="pt")[
+        "input_ids"
+    ]
+    with torch.no_grad():
+        assert plain(ids).logits.dtype == torch.float32
+        assert torch.equal(plain(ids).logits, open_model().model._module(ids).logits)

@@ -1,0 +1,38 @@
+"""The README does what it says: its Python blocks and its main line run as they stand."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nnvalue
+from nnvalue.values import load_framework
+
+README = Path(nnvalue.__file__).parents[1] / "README.md"
+if not README.exists():
+    pytest.skip("the README is not beside an installed package", allow_module_level=True)
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[f"block{number}" for number in range(len(BLOCKS))])
+def test_python_blocks_run(block, tmp_path):
+    script = tmp_path / "block.py"  # a file: nnsight reads the source of a trace
+    script.write_text(block)
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_yaml_block_is_a_framework(tmp_path):
+    (block,) = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(block)
+    assert not load_framework(tmp_path / "mine.yaml").has_circle
+
+
+def test_the_main_line_shows_all_ten_values(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "nnvalue", "locate"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for value in load_framework().values:
+        assert done.stdout.count(value) >= 2  # in both tables
+    assert (tmp_path / "runs" / "locate" / "neurons.safetensors").exists()
