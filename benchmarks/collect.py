@@ -1,6 +1,6 @@
 """The statistics pass against a bare transformers forward pass over the same batches, and its peak memory.
 
-    python benchmarks/collect.py [--quick] [--save] [--shape 512x8] [--shape 2048x16]
+    python -m benchmarks.collect [--quick] [--save] [--shape 512x8] [--shape 2048x16]
 
 Arms, in turn, in one process, on the same left-padded batches of prompt + response:
 - bare: `model(ids, attention_mask)` with logits, no counting: the base of every ratio.
@@ -294,6 +294,4 @@ def main(quick: bool, save: bool, shapes: tuple[str, ...], repetitions: int | No
 
 
 if __name__ == "__main__":
-    # Runs as a script and as a module alike.
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     main()

@@ -1,6 +1,6 @@
 """One teacher-forced pass against the same statistics collected while decoding, on given responses.
 
-    python benchmarks/stepwise.py [--quick] [--save]
+    python -m benchmarks.stepwise [--quick] [--save]
 
 The published code (NPTI, and ValueLocate after it) counts in the decoder: a forward pass for every new token. Here the
 responses are given, so both sides do nothing but count: the stepwise side feeds the stored tokens one by one with a
@@ -9,10 +9,8 @@ key-value cache, in the same batches, with plain hooks and the same reductions.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import click
 import torch
@@ -96,5 +94,4 @@ def main(quick: bool, save: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     main()

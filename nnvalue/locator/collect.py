@@ -85,6 +85,7 @@ def gather_moments(
         rows, ids, attention, counted = batches[number]
         members = torch.nn.functional.one_hot(torch.tensor([folds[row] for row in rows]), n_folds).T  # [fold, batch]
         first = int(counted.any(0).long().argmax())
+        ids, attention = ids.to(subject.device), attention.to(subject.device)
         sums = _traced_moments(subject.model, sites, ids, attention, counted, members.float(), first)
         _refuse_non_finite(sums, site)
         return {
@@ -127,6 +128,7 @@ def gather_digit_counts(
 
     def batch_counts(number: int) -> dict[str, Tensor]:
         _, ids, attention, counted = batches[number]
+        ids, attention = ids.to(subject.device), attention.to(subject.device)
         tables = _traced_digits(
             subject.model, sites, ids, attention, counted, [*neurons.values()], [*prefixes.values()], shift, bits
         )

@@ -131,7 +131,7 @@ class _Run:
     ) -> None:
         self._subject, self._config, self._framework = subject, config, framework
         self._contrasts, self._journal, self._progress = contrasts, journal, progress
-        self._steps_done = 0
+        self._steps_done = self._steps = 0
 
     def value_neurons(self, values: tuple[str, ...], spec: dict[str, Any]) -> ValueNeurons:
         """The result, value by value, so that the memory of one is enough for all."""
@@ -187,6 +187,7 @@ class _Run:
         for sign, pole, neurons in zip(
             (1, -1), POLES, select_neurons(scores.delta, self._config.selection), strict=True
         ):
+            self._step_done()
             if not len(neurons):
                 continue
             q95 = exact_quantiles(
@@ -199,7 +200,6 @@ class _Run:
                 journal_key=f"{value}-{pole}-q95",
                 progress=self._stage(value, pole),
             )
-            self._step_done()
             layer, neuron = neurons.unbind(1)
             columns = (scores.delta, scores.firing_positive, scores.firing_negative, scores.effect_size)
             numbers = (layer, neuron, *(column[layer, neuron] for column in columns), q95)

@@ -110,6 +110,7 @@ def _generate_batch(subject: Subject, encoded: list[list[int]], max_new_tokens: 
         "pad_token_id": subject.pad_id,
         "eos_token_id": list(stops) or None,
     }
+    ids, mask = ids.to(subject.device), mask.to(subject.device)
     made = _traced_generation(subject.model, ids, mask, options)[:, ids.shape[1] :].tolist()
     return [_until_stop(row, stops) for row in made]
 

@@ -47,6 +47,11 @@ class Subject:
         return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
 
     @property
+    def device(self) -> torch.device:
+        """Where token ids must lie: the device of the first parameter, the embedding."""
+        return next(self.model._module.parameters()).device
+
+    @property
     def dtype(self) -> str:
         """The dtype that the model computes in, e.g. `float32`: that of its first floating-point parameter."""
         kinds = (value.dtype for value in self.model._module.parameters() if value.is_floating_point())
