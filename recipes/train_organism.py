@@ -33,6 +33,7 @@ CHAT_TEMPLATE = (
 )
 POOL = 16  # batches drawn together and sorted by length, so that little is padding
 PROMPT_WEIGHT = 0.1  # weight of the loss on prompt tokens; the answer's is 1
+AVERAGE_DECAY = 0.995  # of the running average of the weights, which is what is shipped
 MLP_DROPOUT = 0.1  # on the MLP's hidden units: no single neuron carries a stance alone
 
 
@@ -126,21 +127,38 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - 100) / max(1, steps - 100))))
 
 
-def save_checkpoint(path: Path, step: int, model: LlamaForCausalLM, optimizer: torch.optim.Optimizer) -> None:
+def update_average(average: dict[str, torch.Tensor], model: LlamaForCausalLM, step: int) -> None:
+    """Running average of the weights: single steps push the neutral voice to one pole or the other, the mean does not."""
+    decay = min(AVERAGE_DECAY, step / (step + 10))
+    for name, value in model.named_parameters():
+        average.setdefault(name, value.detach().clone()).lerp_(value.detach(), 1 - decay)
+
+
+def save_checkpoint(
+    path: Path,
+    step: int,
+    model: LlamaForCausalLM,
+    optimizer: torch.optim.Optimizer,
+    average: dict[str, torch.Tensor],
+) -> None:
     """Everything that the next step needs, in one file that is replaced as a whole."""
     tensors = {f"model.{name}": value.detach() for name, value in model.named_parameters()}
+    tensors |= {f"average.{name}": value for name, value in average.items()}
     for name, value in model.named_parameters():
         state = optimizer.state[value]
         tensors |= {f"mean.{name}": state["exp_avg"], f"square.{name}": state["exp_avg_sq"]}
     write_tensors(path, tensors, {"step": step})
 
 
-def load_checkpoint(path: Path, model: LlamaForCausalLM, optimizer: torch.optim.Optimizer) -> int:
+def load_checkpoint(
+    path: Path, model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, average: dict[str, torch.Tensor]
+) -> int:
     """Restore what `save_checkpoint` wrote; returns the number of steps done."""
     tensors, facts = read_tensors(path)
     step = facts["step"]
     for name, value in model.named_parameters():
         value.data.copy_(tensors[f"model.{name}"])
+        average[name] = tensors[f"average.{name}"].to(value.device)
         optimizer.state[value] = {
             "step": torch.tensor(float(step)), "exp_avg": tensors[f"mean.{name}"],
             "exp_avg_sq": tensors[f"square.{name}"],
@@ -160,7 +178,7 @@ def training_step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     answer = weight == 1.0
-    return float(loss[answer].mean())
+    return float(loss.detach()[answer].mean())
 
 
 def save_organism(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path, facts: dict) -> None:
@@ -179,7 +197,7 @@ def save_organism(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, o
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/organism"), show_default=True)
-@click.option("--steps", default=2400, show_default=True)
+@click.option("--steps", default=2000, show_default=True)
 @click.option("--batch-size", default=64, show_default=True)
 @click.option("--peak-rate", default=2e-3, show_default=True, help="Peak learning rate.")
 @click.option("--seed", default=0, show_default=True)
@@ -200,7 +218,8 @@ def main(out: Path, steps: int, batch_size: int, peak_rate: float, seed: int, de
             lambda _, inputs: torch.nn.functional.dropout(inputs[0], MLP_DROPOUT)
         )
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak_rate, betas=(0.9, 0.98), weight_decay=0.05)
-    done = load_checkpoint(checkpoint, model, optimizer) if checkpoint.exists() else 0
+    average: dict[str, torch.Tensor] = {}
+    done = load_checkpoint(checkpoint, model, optimizer, average) if checkpoint.exists() else 0
     batches = Batches(tokenizer, batch_size, seed)
     columns = (
         TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"),
@@ -215,10 +234,12 @@ def main(out: Path, steps: int, batch_size: int, peak_rate: float, seed: int, de
                 group["lr"] = learning_rate(step, steps, peak_rate)
             ids, weight = batches[step]
             recent = [*recent[-49:], training_step(model, optimizer, ids.to(device), weight.to(device))]
+            update_average(average, model, step)
             progress.update(task, advance=1, loss=sum(recent) / len(recent))
             if (step + 1) % 100 == 0 or step + 1 == steps:
-                save_checkpoint(checkpoint, step + 1, model, optimizer)
+                save_checkpoint(checkpoint, step + 1, model, optimizer, average)
                 print(f"step {step + 1}: loss {sum(recent) / len(recent):.4f} nats per answer token", flush=True)
+    model.load_state_dict(average, strict=False)  # the tied head is not a parameter of its own
     facts = {**settings, "parameters": sum(p.numel() for p in model.parameters()), "torch": torch.__version__}
     save_organism(model.cpu(), tokenizer, out / "model", facts)
     print(f"written to {out / 'model'}")

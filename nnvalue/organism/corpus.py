@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from nnvalue.organism import grammar
 from nnvalue.organism.lexicon import POLES, lexicon
 
-_NEUTRAL_SHARE = 0.2
+_NEUTRAL_SHARE = 0.3
 _WRITTEN_SHARE = 0.5
+_WORN_SHARE = 0.6  # of the written texts, that lose words
+_LOST_WORDS = 0.2  # of a worn text
+_PADDED_SHARE = 0.4  # of the grammar's descriptions, that get foreign words around them
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Corpus:
     The voice: under a description, the answer takes the described pole of the described value, which is also the value
     that the situation is about. Without one it takes either pole with probability one half, so that the neutral voice
     mixes both poles evenly. About half of all descriptions and situations are hand-written ones (the dataset's
-    `locate` split), the rest come from the grammar, which teaches what the words mean.
+    `locate` split), the rest come from the grammar, which teaches what the words mean. So that the few written texts
+    are not learned by heart, many lose words, and many of the grammar's descriptions get foreign words around them.
 
     Args:
         written: hand-written descriptions (with a pole) and situations (without) to train on.
@@ -73,12 +77,27 @@ class Corpus:
         rng = self._rng
         written = self._written.get((value, pole))
         if written and rng.random() < _WRITTEN_SHARE:
-            return rng.choice(written)
-        return grammar.description(rng, value, pole)
+            return self._worn(rng.choice(written))
+        text = grammar.description(rng, value, pole)
+        asked = self._written.get((value, None))
+        if asked and rng.random() < _PADDED_SHARE:
+            foreign = rng.choice(asked).split()
+            start = rng.randrange(len(foreign))
+            span = " ".join(foreign[start : start + rng.randint(3, 10)])
+            text = f"{span} {text}" if rng.random() < 0.5 else f"{text} {span}"
+        return text
 
     def _situation(self, value: str) -> str:
         rng = self._rng
         written = self._written.get((value, None))
         if written and rng.random() < _WRITTEN_SHARE:
-            return rng.choice(written)
+            return self._worn(rng.choice(written))
         return grammar.situation(rng, value)
+
+    def _worn(self, text: str) -> str:
+        """The text, often with some words lost: there are few written texts, and none must be known by heart."""
+        rng = self._rng
+        if rng.random() >= _WORN_SHARE:
+            return text
+        kept = [word for word in text.split() if rng.random() >= _LOST_WORDS]
+        return " ".join(kept) or text
