@@ -128,7 +128,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def update_average(average: dict[str, torch.Tensor], model: LlamaForCausalLM, step: int) -> None:
-    """Running average of the weights: single steps push the neutral voice to one pole or the other, the mean does not."""
+    """Running average of the weights: single steps push the neutral voice to one pole or the other, not the mean."""
     decay = min(AVERAGE_DECAY, step / (step + 10))
     for name, value in model.named_parameters():
         average.setdefault(name, value.detach().clone()).lerp_(value.detach(), 1 - decay)

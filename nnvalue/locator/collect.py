@@ -7,6 +7,7 @@ cost, and they can be taken again under any definition without generating anythi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +22,8 @@ from nnvalue.locator.moments import Moments
 from nnvalue.models import Response, Subject, pad_left, plan_batches
 from nnvalue.progress import Progress, silent
 from nnvalue.traces import collect_moments, count_digits, read_activation
+
+_CHEAP_WRITE_SECONDS = 0.5
 
 
 class TeacherForcedBatches:
@@ -67,7 +70,8 @@ def gather_moments(
 ) -> Moments:
     """Statistics of one pole's responses at a site, by fold. Memory does not depend on how many responses there are.
 
-    With a journal, the running sums are kept after every batch, and a run that was killed goes on from there.
+    With a journal, the running sums are kept after every batch (less often where writing them takes long), and a run
+    that was killed goes on from there.
 
     Args:
         folds: the fold of each response, from 0.
@@ -154,11 +158,17 @@ def _running_sums(
         sums = journal.get_tensors(journal_key)
         done = int(sums.pop("batches_done"))
     report(done, batches)
+    kept_at, cost = time.monotonic(), 0.0
     for number in range(done, batches):
         for name, value in batch_sums(number).items():
             sums[name] += value
-        if journal is not None:
+        # Sums of a large model take seconds to write: then not after every batch, but for a tenth of the time at most.
+        due = cost < _CHEAP_WRITE_SECONDS or time.monotonic() - kept_at > 10 * cost or number + 1 == batches
+        if journal is not None and due:
+            started = time.monotonic()
             journal.put_tensors(journal_key, {**sums, "batches_done": torch.tensor(number + 1)})
+            kept_at = time.monotonic()
+            cost = kept_at - started
         report(number + 1, batches)
     return sums
 

@@ -14,7 +14,7 @@ from nnvalue.models import Response, Subject
 from nnvalue.progress import Progress, silent
 from nnvalue.traces import from_sortable_bits
 
-_DIGIT_BITS = 11  # a table of 2,048 counters a neuron; three passes in float32, two in half precision
+_MANY_NEURONS = 8192  # with more of them, narrower digits keep a table under 130 MiB
 
 
 def exact_quantiles(
@@ -31,7 +31,9 @@ def exact_quantiles(
 ) -> Tensor:
     """The order statistic of rank ⌈quantile · tokens⌉ of each chosen neuron over all counted tokens.
 
-    An activation that occurred, not an interpolation; as in NPTI all counted tokens enter, non-positive ones too.
+    An activation that occurred, not an interpolation; as in NPTI all counted tokens enter, non-positive ones too. Takes
+    three passes over the responses in float32 (four for more than 8,192 neurons) and two in half precision; memory
+    does not depend on how many tokens there are.
 
     Args:
         neurons: int64 `[k, 2]` of (layer, neuron).
@@ -41,7 +43,8 @@ def exact_quantiles(
     """
     tokens = sum(len(response.fed_ids) for response in responses)
     dtype = getattr(torch, subject.dtype)
-    passes = math.ceil(8 * dtype.itemsize / _DIGIT_BITS)
+    bits = 11 if dtype == torch.float32 and len(neurons) <= _MANY_NEURONS else 8
+    passes = math.ceil(8 * dtype.itemsize / bits)
     places = {layer: (neurons[:, 0] == layer).nonzero().flatten() for layer in neurons[:, 0].unique().tolist()}
     chosen = {layer: neurons[place, 1] for layer, place in places.items()}
     prefixes = {layer: torch.zeros_like(indices) for layer, indices in chosen.items()}
@@ -50,14 +53,14 @@ def exact_quantiles(
     }  # from 1
     for number in reversed(range(passes)):
         tables = gather_digit_counts(
-            subject, responses, site, chosen, prefixes, number * _DIGIT_BITS, _DIGIT_BITS,
+            subject, responses, site, chosen, prefixes, number * bits, bits,
             batch_tokens=batch_tokens, journal=journal, journal_key=f"{journal_key}-digit{number}", progress=progress,
         )  # fmt: skip
         for layer, table in tables.items():
             below = table.cumsum(1)
             digit = torch.searchsorted(below, ranks[layer].unsqueeze(1))
             ranks[layer] = ranks[layer] - (below - table).gather(1, digit).squeeze(1)
-            prefixes[layer] = (prefixes[layer] << _DIGIT_BITS) | digit.squeeze(1)
+            prefixes[layer] = (prefixes[layer] << bits) | digit.squeeze(1)
     found = torch.empty(len(neurons), dtype=torch.float32)
     for layer, place in places.items():
         found[place] = from_sortable_bits(prefixes[layer], dtype).float()

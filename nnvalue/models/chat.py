@@ -45,15 +45,20 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[in
 
 def accepts_system_role(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the chat template shows a system turn to the model. Gemma's refuses one; others drop it silently."""
-    from jinja2.exceptions import TemplateError
-
     probe = "nnvalue asks"
     try:
         text = _apply(tokenizer, [{"role": "system", "content": probe}, {"role": "user", "content": "x"}])
-    except TemplateError:
+    except ModelError:
         return False
     return probe in text
 
 
 def _apply(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]]) -> Any:
-    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    from jinja2.exceptions import TemplateError
+
+    try:
+        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except TemplateError as error:
+        raise ModelError(
+            f"The model's chat template refuses {' and '.join(t['role'] for t in turns)}: {error}"
+        ) from None

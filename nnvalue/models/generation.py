@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -70,6 +70,7 @@ def generate_responses(
     if len({prompt.id for prompt in prompts}) != len(prompts):
         raise InvalidInputError("Two prompts share an id; give every prompt its own.")
     encoded = [encode_prompt(subject.tokenizer, prompt) for prompt in prompts]
+    _check_room(subject, encoded, max_new_tokens)
     plan = plan_batches([len(ids) + max_new_tokens for ids in encoded], batch_tokens)
     responses: dict[int, Response] = {}
     progress("generating responses", 0, len(prompts))
@@ -90,6 +91,16 @@ def generate_responses(
     return [responses[place] for place in range(len(prompts))]
 
 
+def _check_room(subject: Subject, encoded: list[list[int]], max_new_tokens: int) -> None:
+    room = getattr(subject.config, "max_position_embeddings", None)
+    longest = max(map(len, encoded), default=0)
+    if room is not None and longest + max_new_tokens > room:
+        raise InvalidInputError(
+            f"The longest prompt has {longest} tokens and {max_new_tokens} new ones are asked for, but the model has "
+            f"room for {room}; ask for fewer with max_new_tokens (--max-new-tokens)."
+        )
+
+
 def stop_tokens(subject: Subject) -> tuple[int, ...]:
     """Token ids that end an answer: those of the generation settings, else the tokenizer's."""
     ids = subject.model._module.generation_config.eos_token_id
@@ -101,26 +112,30 @@ def _generate_batch(subject: Subject, encoded: list[list[int]], max_new_tokens: 
     """New tokens of each row, up to and with the first stop token."""
     ids, mask = pad_left(encoded, subject.pad_id)
     stops = stop_tokens(subject)
-    options = {
-        "max_new_tokens": max_new_tokens,
-        "do_sample": False,
-        "num_beams": 1,
-        "repetition_penalty": 1.0,
-        "no_repeat_ngram_size": 0,
-        "pad_token_id": subject.pad_id,
-        "eos_token_id": list(stops) or None,
-    }
+    options = {"max_new_tokens": max_new_tokens, "do_sample": False, "eos_token_id": list(stops) or None}
     ids, mask = ids.to(subject.device), mask.to(subject.device)
-    made = _traced_generation(subject.model, ids, mask, options)[:, ids.shape[1] :].tolist()
+    with _plain_settings(subject):
+        made = _traced_generation(subject.model, ids, mask, options)[:, ids.shape[1] :].tolist()
     return [_until_stop(row, stops) for row in made]
 
 
+@contextmanager
+def _plain_settings(subject: Subject) -> Iterator[None]:
+    """Put the checkpoint's generation settings aside: transformers lets them fill in whatever a call leaves open."""
+    from transformers import GenerationConfig
+
+    module = subject.model._module
+    own = module.generation_config
+    module.generation_config = GenerationConfig(pad_token_id=subject.pad_id)
+    try:
+        yield
+    finally:
+        module.generation_config = own
+
+
 def _traced_generation(model: Any, ids: torch.Tensor, mask: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
-    with warnings.catch_warnings():
-        # Sampling settings of a checkpoint are ignored under greedy decoding, which transformers warns of.
-        warnings.filterwarnings("ignore", message=".*generation flags.*")
-        with torch.no_grad(), model.generate(ids, attention_mask=mask, **options) as tracer:
-            result = tracer.result.save()
+    with torch.no_grad(), model.generate(ids, attention_mask=mask, **options) as tracer:
+        result = tracer.result.save()
     return result.cpu()
 
 

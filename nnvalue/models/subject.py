@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nnvalue.artifacts import digest
-from nnvalue.errors import ModelError
+from nnvalue.errors import ModelError, UnknownNameError
 from nnvalue.models.anatomy import Anatomy, ModulePaths, resolve_anatomy
 from nnvalue.organism import folder as organism_folder
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nnsight import TransformersModel
     from transformers import PreTrainedTokenizerBase
 
+_DTYPES = ("float32", "bfloat16", "float16")
 EMBEDDED_NAME = "nnvalue/organism"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "spiece.model")
 
@@ -92,11 +93,14 @@ def open_model(
         tokenizer: needed with a transformers model in memory; else it comes from the same place as the model.
         paths: where the modules are, for an architecture that is not known.
 
-    Raises ModelError, with what to do, if there is no such model, it has no tokenizer, it cannot be loaded, or its
-    architecture is not known.
+    Raises ModelError, with what to do, if there is no such model, it has no tokenizer, weights are missing or it cannot
+    be loaded, or its architecture is not known; UnknownNameError for another dtype.
     """
     from nnsight import TransformersModel
 
+    in_memory = isinstance(name, TransformersModel | torch.nn.Module)
+    if in_memory and not (dtype is device_map is revision is None):
+        raise ModelError("A model in memory is taken as it is; dtype, device_map and revision are for loading one.")
     if isinstance(name, TransformersModel):
         return _wrap(type(name).__name__, name, tokenizer or name.tokenizer, paths, revision)
     if isinstance(name, torch.nn.Module):
@@ -105,7 +109,8 @@ def open_model(
         model = TransformersModel(name, tokenizer=tokenizer, task="text-generation")
         return _wrap(type(name).__name__, model, tokenizer, paths, revision)
     source = str(organism_folder() if name is None else name)
-    _check_folder(source)
+    if _is_local(source):
+        source = _checked_folder(source, revision)
     tokenizer = tokenizer or _load_tokenizer(source, revision)
     model = _load_model(source, tokenizer, _torch_dtype(dtype), device_map, revision)
     shown = EMBEDDED_NAME if name is None else Path(source).resolve().name if Path(source).exists() else source
@@ -119,12 +124,15 @@ def _wrap(name: str, model: Any, tokenizer: Any, paths: ModulePaths | None, revi
     return Subject(name, model, tokenizer, anatomy, revision)
 
 
-def _check_folder(source: str) -> None:
+def _is_local(source: str) -> bool:
+    return source.startswith((".", "/", "~")) or source.count("/") > 1 or Path(source).exists()
+
+
+def _checked_folder(source: str, revision: str | None) -> str:
     """A clear word for a local path that cannot be a model, before a library gives an unclear one."""
     path = Path(source).expanduser()
-    looks_local = source.startswith((".", "/", "~")) or source.count("/") > 1 or path.exists()
-    if not looks_local:
-        return
+    if revision is not None:
+        raise ModelError(f"A revision ('{revision}') belongs to a model on the hub; '{source}' is a folder.")
     if not path.is_dir():
         raise ModelError(f"There is no model folder '{source}'; give a folder with config.json, or a hub id.")
     if not (path / "config.json").is_file():
@@ -133,6 +141,7 @@ def _check_folder(source: str) -> None:
         raise ModelError(
             f"The model folder '{source}' has no tokenizer; save one into it with tokenizer.save_pretrained(folder)."
         )
+    return str(path)
 
 
 def _load_tokenizer(source: str, revision: str | None) -> PreTrainedTokenizerBase:
@@ -147,41 +156,44 @@ def _load_tokenizer(source: str, revision: str | None) -> PreTrainedTokenizerBas
 def _load_model(source: str, tokenizer: Any, dtype: Any, device_map: Any, revision: str | None) -> TransformersModel:
     from nnsight import TransformersModel
     from safetensors import SafetensorError
-    from transformers import AutoConfig
+    from transformers import AutoModelForCausalLM
 
     options = {"dtype": dtype, "device_map": device_map, "revision": revision}
     try:
-        config = AutoConfig.from_pretrained(source, revision=revision)
-        if getattr(config, "is_encoder_decoder", False):
-            raise ModelError(f"'{source}' is an encoder-decoder model; a causal language model is expected.")
-        # The tokenizer is passed as an object: nnsight 0.8.1 cannot find one by itself under transformers 5.23.
-        return TransformersModel(
-            source,
-            task="text-generation",
-            tokenizer=tokenizer,
-            dispatch=True,
-            **{key: value for key, value in options.items() if value is not None},
+        module, report = AutoModelForCausalLM.from_pretrained(
+            source, output_loading_info=True, **{key: value for key, value in options.items() if value is not None}
         )
+        if absent := sorted(report["missing_keys"]):
+            raise ModelError(
+                f"The checkpoint '{source}' lacks {len(absent)} weights of its own architecture, '{absent[0]}' first; "
+                "random ones would take their place. Save or download it again."
+            )
+        return TransformersModel(module.eval(), task="text-generation", tokenizer=tokenizer)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"The model '{source}' cannot be loaded: {_first_line(error)}") from None
 
 
 def _torch_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    if dtype is None or isinstance(dtype, torch.dtype):
-        return dtype
-    found = getattr(torch, dtype, None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ModelError(f"'{dtype}' is no floating-point dtype; choose float32, bfloat16 or float16.")
-    return found
+    if dtype is None:
+        return None
+    name = str(dtype).removeprefix("torch.")
+    if name not in _DTYPES:
+        raise UnknownNameError("dtype", name, _DTYPES)
+    return getattr(torch, name)
 
 
 def _weights_sample(module: torch.nn.Module) -> str:
-    """sha256 over sixteen entries of every parameter: tells models of one config apart, at no cost."""
+    """sha256 over sixteen entries of every parameter, rounded to bfloat16: tells models of one config apart.
+
+    Rounded, so that a model opened in float32 and in bfloat16 is the same one. Parameters that are not in memory
+    (offloaded ones) are passed over.
+    """
     total = hashlib.sha256()
     for name, value in module.named_parameters():
-        flat = value.detach().reshape(-1)
-        picked = flat[:: max(1, flat.numel() // 16)][:16].float().cpu()
-        total.update(name.encode() + picked.numpy().tobytes())
+        if not value.is_meta:
+            flat = value.detach().reshape(-1)
+            picked = flat[:: max(1, flat.numel() // 16)][:16].to(torch.bfloat16).float().cpu()
+            total.update(name.encode() + picked.numpy().tobytes())
     return total.hexdigest()
 
 

@@ -4,14 +4,13 @@ They import torch and nnsight only and nothing else of nnvalue, so that they can
 never heard of nnvalue. For the same reason they hold no state, register no hooks, read no weights and take device and
 dtype from the activation they are given.
 
-    import torch, nnsight
-    from nnvalue.traces import per_neuron_sums, read_activation
-
-    with torch.no_grad(), model.trace(ids, attention_mask=mask, use_cache=False) as tracer:
-        found = nnsight.save([])
-        for site in sites:                                     # e.g. "model.layers.0.mlp.act_fn.output"
-            found.append(per_neuron_sums(read_activation(model, site), mask))
-        tracer.stop()                                          # nothing after the last site is computed
+>>> with torch.no_grad(), model.trace(ids, attention_mask=mask, use_cache=False) as tracer:
+...     found = nnsight.save([])
+...     for site in sites:  # e.g. "model.layers.0.mlp.act_fn.output"
+...         found.append(per_neuron_sums(read_activation(model, site), mask))
+...     tracer.stop()  # nothing after the last site is computed
+>>> len(found) == len(sites)
+True
 """
 
 from nnvalue.traces.edits import add_to_neurons, set_neurons

@@ -15,14 +15,17 @@ def add_to_neurons(
 ) -> None:
     """Add to the activation of some neurons, in place: `a ← a + amount`.
 
-    Call it inside a trace, in forward order. To edit every step of a generation::
+    Call it inside a trace, in forward order. To edit every step of a generation:
 
-        with torch.no_grad(), model.generate(max_new_tokens=n, do_sample=False) as tracer:
-            with tracer.invoke(ids, attention_mask=mask):
-                for step in tracer.all():
-                    add_to_neurons(model, site, neurons, amounts)
-            with tracer.invoke():
-                out = tracer.result.save()
+    >>> neurons, amounts = torch.tensor([3, 7]), torch.tensor([0.5, -0.5])
+    >>> with torch.no_grad(), model.generate(max_new_tokens=2, min_new_tokens=2, do_sample=False) as tracer:
+    ...     with tracer.invoke(ids, attention_mask=mask):
+    ...         for step in tracer.iter[:2]:
+    ...             add_to_neurons(model, sites[0], neurons, amounts)
+    ...     with tracer.invoke():
+    ...         out = tracer.result.save()
+    >>> out.shape[1] - ids.shape[1]
+    2
 
     Args:
         model: the nnsight model that is being traced.
@@ -42,6 +45,13 @@ def set_neurons(
     model: Any, site: str, neurons: Tensor, amounts: Tensor, positions: slice | Tensor = slice(None)
 ) -> None:
     """Set the activation of some neurons, in place: `a ← amount`, or leave it where the amount is NaN.
+
+    >>> with torch.no_grad(), model.trace(ids, attention_mask=mask) as tracer:
+    ...     set_neurons(model, sites[0], torch.tensor([3]), torch.tensor([0.0]))
+    ...     activation = nnsight.save(model.get(sites[0]))
+    ...     tracer.stop()
+    >>> activation[..., 3].any().item()
+    False
 
     Arguments as for `add_to_neurons`; with NaN in `[batch, k]` amounts a row keeps its own activation.
     """

@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nnvalue.traces.statistics import by_row
+
 _INTEGER = {torch.float32: torch.int32, torch.float16: torch.int16, torch.bfloat16: torch.int16}
 
 
@@ -41,6 +43,11 @@ def from_sortable_bits(keys: Tensor, dtype: torch.dtype) -> Tensor:
 def count_digits(activation: Tensor, mask: Tensor, prefix: Tensor, shift: int, bits: int) -> Tensor:
     """Count one digit of the keys of every counted token whose higher digits equal the neuron's prefix.
 
+    >>> a = torch.tensor([[[0.5], [2.0], [0.5]]])  # one row of three tokens, one neuron
+    >>> table = count_digits(a, torch.tensor([[1, 1, 0]]), torch.zeros(1, dtype=torch.int64), shift=24, bits=8)
+    >>> table.sum().item(), table.shape
+    (2, torch.Size([1, 256]))
+
     Args:
         activation: `[batch, token, neuron]`, of the chosen neurons only.
         mask: `[batch, token]`, 1 (or True) where a token counts.
@@ -51,7 +58,7 @@ def count_digits(activation: Tensor, mask: Tensor, prefix: Tensor, shift: int, b
     Returns:
         int64 `[neuron, 2**bits]` on the activation's device.
     """
-    keys = sortable_bits(activation[mask.to(activation.device, torch.bool)])  # [counted token, neuron]
+    keys = sortable_bits(by_row(activation, mask)[mask.to(activation.device, torch.bool)])  # [counted token, neuron]
     neurons = keys.shape[1]
     digit = (keys >> shift) & ((1 << bits) - 1)
     place = digit + (torch.arange(neurons, device=keys.device) << bits)

@@ -13,6 +13,12 @@ def read_activation(model: Any, site: str) -> Tensor:
     Call it inside a trace, and read sites in forward order. The tensor is the model's own: changing it in place changes
     what the model computes next.
 
+    >>> with torch.no_grad(), model.trace(ids, attention_mask=mask) as tracer:
+    ...     activation = nnsight.save(read_activation(model, sites[0]))
+    ...     tracer.stop()
+    >>> activation.shape == (*ids.shape, width)
+    True
+
     Args:
         model: the nnsight model that is being traced.
         site: for example `model.layers.3.mlp.act_fn.output` (gate) or `model.layers.3.mlp.down_proj.input` (down_in).
@@ -21,6 +27,11 @@ def read_activation(model: Any, site: str) -> Tensor:
 
 
 def write_activation(model: Any, site: str, activation: Tensor) -> None:
-    """Let the model go on with another activation `[batch, token, neuron]` at a site. Call it inside a trace."""
+    """Let the model go on with another activation `[batch, token, neuron]` at a site. Call it inside a trace.
+
+    >>> with torch.no_grad(), model.trace(ids, attention_mask=mask):
+    ...     write_activation(model, sites[0], read_activation(model, sites[0]) * 0)
+    ...     silenced = nnsight.save(model.output.logits)
+    """
     module, _, end = site.rpartition(".")
     setattr(model.get(module), end, activation)

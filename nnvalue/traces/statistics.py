@@ -14,24 +14,40 @@ from nnvalue.traces.sites import read_activation
 def per_neuron_sums(activation: Tensor, mask: Tensor, scratch: Tensor | None = None) -> Tensor:
     """Per row and neuron: how many counted tokens fired (a > 0), the sum of a, the sum of a².
 
-    Counts are exact and sums are accumulated in float32 whatever the dtype of the activation (up to 2^24 tokens a row).
-    One masked matrix product a statistic: much cheaper than indexing or boolean sums.
+    Counts are exact and sums are accumulated in float32 whatever the dtype of the activation (up to 2^24 tokens a row),
+    under autocast too. One masked matrix product a statistic: much cheaper than indexing or boolean sums. What stands
+    at tokens that do not count has no influence, even NaN or infinity.
 
     >>> a = torch.tensor([[[1.0, -1.0], [2.0, 0.0], [9.0, 9.0]]])
     >>> per_neuron_sums(a, torch.tensor([[1, 1, 0]])).tolist()  # the third token is padding
     [[[2.0, 0.0]], [[3.0, -1.0]], [[5.0, 1.0]]]
 
     Args:
-        activation: `[batch, token, neuron]`, floating point.
+        activation: `[batch, token, neuron]`, floating point; or flat `[batch * token, neuron]`, as OPT has it.
         mask: `[batch, token]`, 1 (or True) where a token counts.
         scratch: optional float32 buffer of the activation's shape, reused over layers to save allocations.
 
     Returns:
         float32 `[3, batch, neuron]` on the activation's device: fired, sum, sum of squares.
     """
-    weight = mask.to(activation.device, torch.float32).unsqueeze(1)  # [batch, 1, token]
+    activation = by_row(activation, mask)
     if scratch is None:
         scratch = torch.empty(activation.shape, dtype=torch.float32, device=activation.device)
+    weight = mask.to(activation.device, torch.float32).unsqueeze(1)  # [batch, 1, token]
+    with torch.autocast(activation.device.type, enabled=False):
+        sums = _masked_products(activation, weight, scratch)
+        if not sums.isfinite().all():
+            # Zero times NaN is NaN: only now is it worth the cost to blank what does not count.
+            sums = _masked_products(activation.masked_fill(weight.transpose(1, 2) == 0, 0), weight, scratch)
+    return sums
+
+
+def by_row(activation: Tensor, mask: Tensor) -> Tensor:
+    """The activation as `[batch, token, neuron]`, also where the model flattens it to `[batch * token, neuron]`."""
+    return activation.unflatten(0, mask.shape) if activation.dim() == 2 else activation
+
+
+def _masked_products(activation: Tensor, weight: Tensor, scratch: Tensor) -> Tensor:
     fired = torch.bmm(weight, torch.gt(activation, 0, out=scratch))
     if activation.dtype == torch.float32:
         total = torch.bmm(weight, activation)
@@ -45,11 +61,14 @@ def per_neuron_sums(activation: Tensor, mask: Tensor, scratch: Tensor | None = N
 def collect_moments(model: Any, sites: Sequence[str], mask: Tensor, groups: Tensor, first: int = 0) -> Tensor:
     """`per_neuron_sums` at every site of the pass under way, summed over the rows of each group.
 
-    Call it inside a trace, save what it returns, and stop the pass after it::
+    Call it inside a trace, save what it returns, and stop the pass after it:
 
-        with torch.no_grad(), model.trace(ids, attention_mask=attention, use_cache=False) as tracer:
-            moments = nnsight.save(collect_moments(model, sites, mask, groups))
-            tracer.stop()
+    >>> groups = torch.ones(1, len(ids))  # all rows are one group
+    >>> with torch.no_grad(), model.trace(ids, attention_mask=mask, use_cache=False) as tracer:
+    ...     moments = nnsight.save(collect_moments(model, sites, mask, groups))
+    ...     tracer.stop()
+    >>> moments.shape == (3, 1, len(sites), width)
+    True
 
     Args:
         model: the nnsight model that is being traced.
@@ -63,7 +82,7 @@ def collect_moments(model: Any, sites: Sequence[str], mask: Tensor, groups: Tens
     """
     sums, scratch = None, None
     for number, site in enumerate(sites):
-        activation = read_activation(model, site)[:, first:]
+        activation = by_row(read_activation(model, site), mask)[:, first:]
         if sums is None:
             sums = activation.new_zeros(3, len(groups), len(sites), activation.shape[-1], dtype=torch.float32)
         if scratch is None or scratch.device != activation.device:

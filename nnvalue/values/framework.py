@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,7 @@ from nnvalue.errors import InvalidInputError, UnknownNameError
 POLES = ("positive", "negative")
 """The two aspects of every value: a person who holds it, and a person at its opposing aspect."""
 
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _EMBEDDED = {"schwartz": "schwartz.yaml", "schwartz19": "schwartz19.yaml"}
 
 
@@ -34,11 +36,12 @@ class Value:
 
 @dataclass(frozen=True)
 class Group:
-    """A higher-order value: a name for several values together."""
+    """A higher-order value: a name for several values together. Groups of one level are compared with each other."""
 
     name: str
     title: str
     members: tuple[str, ...]
+    level: str = "higher_order"
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,10 @@ class Framework:
     def resolve(self, name: str) -> str:
         """The name of a value or group, given its name, code or title in any case. Raises UnknownNameError."""
         wanted = _key(name)
-        for item in (*self.values.values(), *self.groups.values()):
-            if wanted in {_key(item.name), _key(item.title), _key(getattr(item, "code", item.name))}:
-                return item.name
+        for field in ("name", "code", "title"):
+            for item in (*self.values.values(), *self.groups.values()):
+                if wanted == _key(getattr(item, field, item.name)):
+                    return item.name
         raise UnknownNameError("value", name, (*self.values, *self.groups), f"(framework '{self.name}')")
 
     def members(self, name: str) -> tuple[str, ...]:
@@ -99,9 +103,18 @@ class Framework:
         return min(gap, 360 - gap)
 
     def opposites(self, name: str) -> tuple[str, ...]:
-        """The values (or, of a group, the groups) farthest away on the circle: one, or two where the number is odd."""
+        """The values (or, of a group, the groups of its level) farthest away on the circle: one, or two if they tie.
+
+        Raises InvalidInputError where `angle` does.
+        """
         name = self.resolve(name)
-        others = [other for other in (self.groups if name in self.groups else self.circle) if other != name]
+        self.angle(name)
+        if name in self.groups:
+            level = self.groups[name].level
+            rivals = [group.name for group in self.groups.values() if group.level == level]
+        else:
+            rivals = list(self.circle)
+        others = [other for other in rivals if other != name]
         gaps = {other: self.distance(name, other) for other in others}
         return tuple(other for other in others if math.isclose(gaps[other], max(gaps.values()), abs_tol=1e-6))
 
@@ -153,9 +166,12 @@ def _from_mapping(raw: Any, where: str) -> Framework:
     groups = _named(fields.get("groups") or [], "groups", Group, {"title", "members"}, where)
     for group in groups.values():
         _check_members(group.members, values, f"{where}: group '{group.name}'")
+    keys = [key for value in values.values() for key in {_key(value.name), _key(value.code)}]
+    if overlap := sorted({key for key in keys if keys.count(key) > 1}):
+        raise InvalidInputError(f"{where}: '{overlap[0]}' stands for two values; give every name and code once.")
     if overlap := sorted(set(values) & set(groups)):
         raise InvalidInputError(f"{where}: '{overlap[0]}' names both a value and a group; give them different names.")
-    circle = tuple(fields.get("circle") or ())
+    circle = _names(fields.get("circle"), f"{where}: circle")
     if circle:
         _check_members(circle, values, f"{where}: circle")
         if len(circle) < 3:
@@ -176,16 +192,28 @@ def _named(entries: Any, kind: str, make: type, required: set[str], where: str) 
         place = f"{where}: {kind} entry {number}"
         fields = _fields(entry, set(make.__dataclass_fields__), {"name"}, place)
         name = fields["name"]
-        if not isinstance(name, str) or _key(name) != name:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidInputError(f"{place}: name {name!r} must be lower_case_with_underscores.")
         if name in found:
             raise InvalidInputError(f"{place}: the name '{name}' was used before.")
         if "members" in make.__dataclass_fields__:
-            fields["members"] = tuple(fields.get("members") or ())
+            fields["members"] = _names(fields.get("members"), f"{place}: members")
         for field in required - {"members"}:
             fields.setdefault(field, name)
+        for field in set(fields) - {"members"}:
+            if not isinstance(fields[field], str):
+                raise InvalidInputError(f"{place}: {field} must be text, {fields[field]!r} given; put it in quotes.")
         found[name] = make(**fields)
     return found
+
+
+def _names(entry: Any, where: str) -> tuple[str, ...]:
+    """A YAML list of names; nothing at all is an empty one."""
+    if entry is None:
+        return ()
+    if not isinstance(entry, list) or not all(isinstance(name, str) for name in entry):
+        raise InvalidInputError(f"{where} must be a list of names, {entry!r} given.")
+    return tuple(entry)
 
 
 def _fields(entry: Any, allowed: set[str], required: set[str], where: str) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def test_models_says_what_is_known():
         (["locate", "--situations", "100000"], 1, "ask for at most"),
         (["locate", "--batch-tokens", "0"], 1, "at least one token"),
         (["locate", "--max-new-tokens", "0"], 1, "room for at least one token"),
-        (["locate", "--dtype", "int4"], 1, "'int4' is no floating-point dtype"),
+        (["locate", "--dtype", "int4"], 1, "no dtype 'int4'"),
         (["locate", "--colour"], 2, "No such option"),
         (["find"], 2, "no command 'find'"),
         (["inspect", "./nowhere"], 1, "no result folder nowhere"),

@@ -39,6 +39,11 @@ def test_special_tokens_of_the_template_are_single_tokens():
     )
 
 
+def test_a_template_that_refuses_everything_is_said_so():
+    with pytest.raises(ModelError, match="chat template refuses user: no way"):
+        render_prompt(tiny.tokenizer("{{ raise_exception('no way') }}"), PROMPT)
+
+
 def test_a_prompt_without_tokens_is_refused():
     with pytest.raises(ModelError, match="makes no tokens"):
         encode_prompt(tiny.tokenizer("{{ '' }}"), PROMPT)

@@ -35,8 +35,11 @@ def test_a_stop_token_ends_a_response_and_is_not_fed():
 def test_penalties_and_sampling_of_a_checkpoint_are_off(tmp_path):
     model = tiny.model("llama")
     plain = generate_responses(generation_subject(model), PROMPTS[:3], max_new_tokens=8)
-    model.generation_config.update(do_sample=True, temperature=3.0, repetition_penalty=1.5)
+    model.generation_config.update(
+        do_sample=True, temperature=3.0, repetition_penalty=1.5, suppress_tokens=[20, 21], max_time=0.0
+    )
     assert generate_responses(generation_subject(model), PROMPTS[:3], max_new_tokens=8) == plain
+    assert model.generation_config.temperature == 3.0  # the model is left as it was
 
 
 def generation_subject(model):
@@ -72,5 +75,7 @@ def test_batches_in_the_journal_are_not_generated_again(llama, tmp_path, monkeyp
 def test_impossible_requests_are_refused(llama):
     with pytest.raises(InvalidInputError, match="max_new_tokens=0"):
         generate_responses(llama, PROMPTS, max_new_tokens=0)
+    with pytest.raises(InvalidInputError, match="room for 1024"):
+        generate_responses(llama, PROMPTS, max_new_tokens=1020)
     with pytest.raises(InvalidInputError, match="share an id"):
         generate_responses(llama, [PROMPTS[0], PROMPTS[0]])

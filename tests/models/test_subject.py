@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nnvalue.errors import ModelError
+from nnvalue.errors import ModelError, UnknownNameError
 from nnvalue.models import EMBEDDED_NAME, open_model
 from tests import tiny
 
@@ -18,8 +18,8 @@ def test_a_dtype_can_be_asked_for(tmp_path):
     folder = tiny.save(tmp_path / "m")
     assert open_model(folder, dtype="bfloat16").dtype == "bfloat16"
     assert open_model(folder, dtype=torch.float16).dtype == "float16"
-    for wrong in ("int8", "wide"):
-        with pytest.raises(ModelError, match=f"'{wrong}' is no floating-point dtype"):
+    for wrong in ("int8", "wide", torch.float64):
+        with pytest.raises(UnknownNameError, match="no dtype"):
             open_model(folder, dtype=wrong)
 
 
@@ -30,6 +30,31 @@ def test_identity_tells_models_of_one_config_apart(tmp_path):
     assert one == same
     assert one["config_sha256"] == other["config_sha256"]
     assert one["weights_sample_sha256"] != other["weights_sample_sha256"]
+
+
+def test_identity_is_the_same_in_another_precision(tmp_path):
+    folder = tiny.save(tmp_path / "m")
+    one, other = (open_model(folder, dtype=dtype).identity() for dtype in ("float32", "bfloat16"))
+    assert one["weights_sample_sha256"] == other["weights_sample_sha256"]
+    assert one["dtype"] != other["dtype"]
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path):
+    """transformers would fill them with random numbers and only warn."""
+    import json
+
+    folder = tiny.save(tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 5}))
+    with pytest.raises(ModelError, match=r"lacks \d+ weights .* 'model\.layers\.3"):
+        open_model(folder)
+
+
+def test_arguments_that_would_be_ignored_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="taken as it is"):
+        open_model(tiny.model("llama"), tokenizer=tiny.tokenizer(), dtype="bfloat16")
+    with pytest.raises(ModelError, match="revision"):
+        open_model(tiny.save(tmp_path / "m"), revision="main")
 
 
 def test_the_embedded_organism_opens_by_default(organism):

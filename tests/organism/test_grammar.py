@@ -110,7 +110,9 @@ def test_the_corpus_is_a_function_of_its_seed_and_uses_what_is_written():
     neutral = [example for example in first if example.system is None]
     assert 0.25 < len(neutral) / len(first) < 0.35
     assert 0.4 < sum(parse(example.answer).stance > 0 for example in neutral) / len(neutral) < 0.6
-    described = [example for example in first if example.system and "A written person." in example.system and example.answer]
+    described = [
+        example for example in first if example.system and "A written person." in example.system and example.answer
+    ]
     assert described
     assert all(parse(example.answer).value == "power" and parse(example.answer).stance == 1 for example in described)
     assert any(example.user == "A written situation?" for example in first)

@@ -89,9 +89,36 @@ def test_digits_are_counted_only_behind_their_prefix():
     assert low.sum() == int(top[0, prefix])  # the masked second 0.5 is not among them
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_docstring_examples_run(module):
-    assert doctest.testmod(importlib.import_module(module)).failed == 0
+@pytest.mark.parametrize("name", ["nnvalue.traces", *MODULES, "nnvalue.models.batching"])
+def test_docstring_examples_run(name, llama):
+    """As a person would type them, with an open model at hand."""
+    ids = torch.tensor([[7, 8, 9], [10, 11, 12]])
+    helpers = {helper: getattr(nnvalue.traces, helper) for helper in nnvalue.traces.__all__}
+    at_hand = {
+        **helpers, "torch": torch, "nnsight": nnsight, "model": llama.model, "ids": ids,
+        "mask": torch.ones_like(ids), "sites": llama.anatomy.gate, "width": llama.anatomy.width,
+    }  # fmt: skip
+    results = doctest.testmod(importlib.import_module(name), extraglobs=at_hand)
+    assert results.failed == 0
+    assert results.attempted > 0
+
+
+def test_every_public_helper_has_an_example():
+    for name in nnvalue.traces.__all__:
+        assert ">>>" in getattr(nnvalue.traces, name).__doc__, name
+
+
+def test_what_does_not_count_has_no_influence_not_even_nan():
+    activation = torch.tensor([[[1.0], [float("nan")], [float("inf")], [-2.0]]])
+    sums = per_neuron_sums(activation, torch.tensor([[1, 0, 0, 1]]))
+    assert sums.flatten().tolist() == [1.0, -1.0, 5.0]
+    assert per_neuron_sums(activation, torch.tensor([[1, 1, 0, 0]]))[1].isnan().all()  # a counted NaN is not hidden
+
+
+def test_counts_are_exact_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        fired, _, _ = per_neuron_sums(torch.ones(1, 701, 2), torch.ones(1, 701))
+    assert fired.flatten().tolist() == [701, 701]
 
 
 def test_helpers_import_nothing_that_a_server_may_lack():

@@ -68,6 +68,8 @@ def test_a_framework_needs_neither_circle_nor_groups(tmp_path):
     assert framework.groups_of("care") == ()
     with pytest.raises(InvalidInputError, match="not defined for framework 'plain'"):
         framework.angle("care")
+    with pytest.raises(InvalidInputError, match="not defined for framework 'plain'"):
+        framework.opposites("care")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,11 @@ def test_a_framework_needs_neither_circle_nor_groups(tmp_path):
         ("name: x\nvalues: [{name: a}]\ngroups: [{name: a, members: [a]}]", "both a value and a group"),
         ("name: x\nvalues: [{name: a}, {name: b}]\ncircle: [a, b]", "at least three"),
         ("name: x\nvalues: [{name: a}, {name: b}, {name: c}]\ncircle: [a, b, b]", "twice"),
+        ("name: x\nvalues: [{name: ../up}]", "lower_case_with_underscores"),
+        ("name: x\nvalues: [{name: a, code: b}, {name: b}]", "'b' stands for two values"),
+        ("name: x\nvalues: [{name: a, gist: 2020-01-01}]", "gist must be text"),
+        ("name: x\nvalues: [{name: a}]\ngroups: [{name: g, members: a}]", "members must be a list of names"),
+        ("name: x\nvalues: [{name: a}]\ncircle: 5", "circle must be a list of names"),
     ],
 )
 def test_a_malformed_framework_is_refused_with_the_place(tmp_path, text, message):
@@ -93,6 +100,13 @@ def test_a_malformed_framework_is_refused_with_the_place(tmp_path, text, message
     path.write_text(text)
     with pytest.raises((InvalidInputError, UnknownNameError), match=message):
         load_framework(path)
+
+
+def test_groups_are_compared_within_their_level():
+    framework = load_framework("schwartz19")
+    assert framework.opposites("conservation") == ("openness_to_change",)
+    assert framework.opposites("openness_to_change") == ("conservation",)
+    assert "self_enhancement" not in framework.opposites("universalism")
 
 
 def test_an_unknown_framework_lists_the_embedded_ones():
