@@ -6,12 +6,14 @@ Arms, in turn, in one process, on the same left-padded batches of prompt + respo
 - bare: `model(ids, attention_mask)` with logits, no counting: the base of every ratio.
 - nnvalue: `gather_moments`: fired, sum and sum of squares per fold, all layers, stopped after the last MLP.
 - nnvalue, every token: the same with all tokens counted, so that nothing is saved on the prompt.
-- nnvalue q95: one counting pass of `exact_quantiles` over the top 1 % of neurons.
-- nnvalue + q95: statistics and that counting in one and the same pass.
+- nnvalue, with the journal: as `locate` runs it, running sums kept on disk after every batch.
+- nnvalue q95, one pass: one counting pass of `exact_quantiles` over 1 % of all neurons.
+- nnvalue statistics + exact q95: everything `locate` needs, the three counting passes of float32 included.
 - hooks: plain forward hooks with the same reductions, on the whole model and on its body without the head.
 - TransformerLens, pyvene: the same reductions in their hooks (extra `bench`; skipped with a word if absent).
   TransformerLens has no hook at the activation's output of a gated MLP, so it reads the down projection's input.
-Every arm's firing counts are compared with those of the hooks before anything is timed.
+The firing counts are compared with those of the hooks before anything is timed (of TransformerLens with ours at the
+same site; it has an attention path of its own, and what differs is printed).
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ from functools import partial
 from pathlib import Path
 
 import click
-import nnsight
 import torch
 from torch import Tensor, nn
 
@@ -39,12 +40,13 @@ from benchmarks.measure import (
     twin,
     word_tokenizer,
 )
+from nnvalue.artifacts import Journal
 from nnvalue.dataset import from_rows, load_valueinsight
-from nnvalue.locator import gather_moments, locate
+from nnvalue.locator import exact_quantiles, gather_moments, locate
 from nnvalue.locator.collect import TeacherForcedBatches, gather_digit_counts
 from nnvalue.models import Response, Subject, open_model
 from nnvalue.organism import grammar
-from nnvalue.traces import count_digits, per_neuron_sums, read_activation
+from nnvalue.traces import per_neuron_sums
 
 FOLDS = 16
 BATCH_TOKENS = 4096
@@ -164,31 +166,18 @@ def pyvene(model: nn.Module, work: Work) -> Callable[[], Tensor] | None:
     return run
 
 
-def statistics_and_digits(subject: Subject, work: Work, neurons: dict[int, Tensor]) -> Callable[[], Tensor]:
-    """Statistics and one digit of the 95th percentile from one and the same trace."""
-    model, sites = subject.model, subject.anatomy.gate
-    prefix = {layer: torch.zeros_like(chosen) for layer, chosen in neurons.items()}
+def as_locate_runs_it(subject: Subject, work: Work, q95_of: Tensor | None = None) -> Callable[[], Tensor]:
+    """Statistics with the journal that `locate` keeps; with `q95_of`, also the exact percentiles of these neurons."""
 
     def run() -> Tensor:
-        total = torch.zeros(3, FOLDS, work.layers, work.width, dtype=torch.float64)
-        for rows, ids, attention, counted in work.batches:
-            total += _traced_union(model, sites, ids, attention, counted, work.members(rows), neurons, prefix)
-        return total[0]
+        with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "work", {}) as journal:
+            settings = {"batch_tokens": BATCH_TOKENS, "journal": journal}
+            moments = gather_moments(subject, work.responses, work.folds, "gate", **settings)
+            if q95_of is not None:
+                exact_quantiles(subject, work.responses, "gate", q95_of, **settings)
+        return moments.fired
 
     return run
-
-
-def _traced_union(model, sites, ids, attention, counted, members, neurons, prefix):
-    with torch.no_grad(), model.trace(ids, attention_mask=attention, use_cache=False) as tracer:
-        sums = nnsight.save([])
-        tables = nnsight.save([])
-        for layer, site in enumerate(sites):
-            activation = read_activation(model, site)
-            sums.append(members @ per_neuron_sums(activation, counted))
-            if layer in neurons:
-                tables.append(count_digits(activation[..., neurons[layer]], counted, prefix[layer], 22, 11))
-        tracer.stop()
-    return torch.stack(sums, dim=2)
 
 
 def measure_shape(shape: str, repetitions: int, quick: bool) -> dict:
@@ -205,6 +194,7 @@ def measure_shape(shape: str, repetitions: int, quick: bool) -> dict:
     generator = torch.Generator().manual_seed(0)
     chosen = torch.randperm(layers * width, generator=generator)[: layers * width // 100]
     neurons = {layer: (chosen[chosen // width == layer] % width).sort().values for layer in range(layers)}
+    pairs = torch.stack((chosen // width, chosen % width), dim=1)
     prefix = {layer: torch.zeros_like(indices) for layer, indices in neurons.items()}
     hook_model = twin(model)
     arms: dict[str, Callable] = {
@@ -218,7 +208,8 @@ def measure_shape(shape: str, repetitions: int, quick: bool) -> dict:
         "nnvalue q95, one pass": lambda: gather_digit_counts(
             subject, responses, "gate", neurons, prefix, 22, 11, batch_tokens=BATCH_TOKENS
         ),
-        "nnvalue statistics + q95 in one pass": statistics_and_digits(subject, work, neurons),
+        "nnvalue statistics, with the journal": as_locate_runs_it(subject, work),
+        "nnvalue statistics + exact q95, all passes": as_locate_runs_it(subject, work, pairs),
         "plain hooks": hooked(hook_model, work, hook_model),
         "plain hooks on the body, no head": hooked(hook_model, work, hook_model.model),
         "TransformerLens (down_in)": transformer_lens(twin(model), tokenizer, work),
@@ -237,7 +228,7 @@ def measure_shape(shape: str, repetitions: int, quick: bool) -> dict:
 def check(arms: dict[str, Callable], subject: Subject, responses: list[Response], work: Work) -> None:
     """Refuse to time arms that do not count the same."""
     expected = arms["plain hooks"]().long()
-    for name in ("nnvalue statistics", "nnvalue statistics + q95 in one pass", "pyvene"):
+    for name in ("nnvalue statistics", "nnvalue statistics, with the journal", "pyvene"):
         if name in arms:
             assert torch.equal(arms[name]().long(), expected), f"{name} counts otherwise than plain hooks"
     if "TransformerLens (down_in)" in arms:

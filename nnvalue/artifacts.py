@@ -93,11 +93,17 @@ def read_json(path: Path) -> Any:
 def write_folder(path: Path, kind: str, files: Mapping[str, bytes]) -> None:
     """Write a result folder as a whole or not at all, with a manifest of its files' digests.
 
-    An earlier result of the same kind at `path` is replaced; anything else there is left alone.
+    An earlier result of the same kind at `path` is replaced, provided that nobody put files of their own into it;
+    anything else there is left alone. Killed between the two renames, the earlier result lies beside `path` under a
+    hidden name, and `recover_folder` puts it back.
     Raises ArtifactError where `path` is something else, or the disk is full or not writable.
     """
-    if path.exists() and (kind_of(path) != kind) and not (path.is_dir() and not any(path.iterdir())):
-        raise ArtifactError(f"{path} exists and is no {kind} result; give another place, or remove it yourself.")
+    recover_folder(path)
+    if path.exists() and not is_empty_folder(path):
+        if kind_of(path) != kind:
+            raise ArtifactError(f"{path} exists and is no {kind} result; give another place, or remove it yourself.")
+        if foreign := sorted({entry.name for entry in path.iterdir()} - _listed(path) - {MANIFEST}):
+            raise ArtifactError(f"{path} holds '{foreign[0]}', which nnvalue did not write; move it away first.")
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     staged = path.with_name(f".{path.name}.{os.getpid()}.new")
     retired = path.with_name(f".{path.name}.{os.getpid()}.old")
@@ -115,6 +121,26 @@ def write_folder(path: Path, kind: str, files: Mapping[str, bytes]) -> None:
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     shutil.rmtree(retired, ignore_errors=True)
+
+
+def recover_folder(path: Path) -> None:
+    """Undo what a run that was killed while it wrote a folder left behind: the old folder back, half a new one gone."""
+    for retired in path.parent.glob(f".{path.name}.*.old"):
+        if path.exists():
+            shutil.rmtree(retired, ignore_errors=True)
+        else:
+            retired.rename(path)
+    for staged in path.parent.glob(f".{path.name}.*.new"):
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def is_empty_folder(path: Path) -> bool:
+    """Whether a folder is there and holds nothing."""
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _listed(path: Path) -> set[str]:
+    return set(read_json(path / MANIFEST)["sha256"])
 
 
 def kind_of(path: Path) -> str | None:
@@ -155,11 +181,11 @@ def read_folder(path: Path, kind: str) -> dict[str, bytes]:
 class Journal:
     """A work folder in which finished units of work are kept, so that a killed run continues where it stopped.
 
-    A unit is done when its file is there: files appear whole, under their own key, and are never changed. The folder
-    belongs to one specification; a run with another one is refused. One process at a time may hold it.
+    A unit is done when its file is there: files appear whole, under their own key. The folder belongs to one
+    specification; units of another one are refused, or thrown away with `discard`. One process at a time may hold it.
     """
 
-    def __init__(self, folder: Path, spec: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, spec: Mapping[str, Any], discard: bool = False) -> None:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -167,22 +193,26 @@ class Journal:
         except OSError as error:
             raise _cannot_write(folder, error) from None
         try:
-            self._open(spec)
+            self._open(spec, discard)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, spec: Mapping[str, Any]) -> None:
+    def _open(self, spec: Mapping[str, Any], discard: bool) -> None:
         for stray in self.folder.glob(".*.tmp"):
             stray.unlink()
         known = self.folder / "spec.json"
-        if known.exists():
-            if read_json(known) != json.loads(canonical_json(spec)):
+        units = [path for path in self.folder.iterdir() if path.name not in ("lock", "spec.json")]
+        same = known.exists() and read_json(known) == json.loads(canonical_json(spec))
+        if units and not same:
+            if not discard:
                 raise ArtifactError(
-                    f"{self.folder} holds unfinished work with other settings; "
-                    "repeat those settings to go on with it, give another --out, or remove that folder."
+                    f"{self.folder} holds unfinished work with other settings; repeat those settings to go on with "
+                    "it, give another --out, or --overwrite to throw it away."
                 )
-        else:
+            for path in units:
+                path.unlink()
+        if not same:
             write_json(known, spec)
 
     def __enter__(self) -> Journal:
@@ -198,9 +228,14 @@ class Journal:
             self._lock = None
 
     def remove(self) -> None:
-        """Let go of the folder and delete it: the work is finished and its result is elsewhere."""
+        """Delete the folder: the work is finished and its result is elsewhere.
+
+        The specification goes last: whatever a kill leaves behind still says whose it is.
+        """
+        for path in sorted(self.folder.iterdir(), key=lambda path: path.name == "spec.json"):
+            path.unlink()
         self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.rmdir()
 
     def has_json(self, key: str) -> bool:
         """Whether the unit `key` is done."""
@@ -212,19 +247,26 @@ class Journal:
 
     def put_json(self, key: str, data: Any) -> None:
         """Keep a unit's data."""
-        write_json(self.folder / f"{key}.json", data)
+        write_json(self.folder / f"{key}.json", {"data": data, "sha256": digest(data)})
 
     def get_json(self, key: str) -> Any:
-        """A finished unit's data."""
-        return read_json(self.folder / f"{key}.json")
+        """A finished unit's data. Raises ArtifactError if it is damaged."""
+        path = self.folder / f"{key}.json"
+        unit = read_json(path)
+        if not isinstance(unit, dict) or unit.get("sha256") != digest(unit.get("data")):
+            raise ArtifactError(f"{path} is damaged; remove {self.folder} and start again.")
+        return unit["data"]
 
     def put_tensors(self, key: str, tensors: Mapping[str, torch.Tensor]) -> None:
         """Keep a unit's tensors."""
         write_tensors(self.folder / f"{key}.safetensors", tensors)
 
     def get_tensors(self, key: str) -> dict[str, torch.Tensor]:
-        """A finished unit's tensors."""
-        return read_tensors(self.folder / f"{key}.safetensors")[0]
+        """A finished unit's tensors. Raises ArtifactError if they are damaged."""
+        try:
+            return read_tensors(self.folder / f"{key}.safetensors")[0]
+        except ArtifactError as error:
+            raise ArtifactError(f"{error} It is unfinished work: remove {self.folder} and start again.") from None
 
 
 def library_versions() -> dict[str, str]:

@@ -119,13 +119,14 @@ class ValueNeurons:
         return np.array(shared)
 
     def of(self, values: Iterable[str]) -> ValueNeurons:
-        """The same result with some of its values only. Raises UnknownNameError."""
-        places = [self._index(value) for value in values]
-        order = np.concatenate([np.flatnonzero(self.columns["value"] == place) for place in places])
-        columns = {name: column[order] for name, column in self.columns.items()}
-        columns["value"] = np.searchsorted(np.sort(places), columns["value"]).astype(np.int32)
-        maps = {name: array[np.sort(places)] for name, array in self.maps.items()}
-        return ValueNeurons(tuple(self.values[place] for place in sorted(places)), columns, maps, self.config)
+        """The same result with some of its values only, in its own order. Raises UnknownNameError."""
+        places = np.unique(np.array([self._index(value) for value in values], np.int64))
+        kept = np.isin(self.columns["value"], places)
+        columns = {name: column[kept] for name, column in self.columns.items()}
+        columns["value"] = np.searchsorted(places, columns["value"]).astype(np.int32)
+        maps = {name: array[places] for name, array in self.maps.items()}
+        names = tuple(self.values[place] for place in places)
+        return ValueNeurons(names, columns, maps, self.config, self.responses)
 
     def to_pandas(self) -> Any:
         """The table as a pandas DataFrame, with names for value and pole."""
@@ -142,7 +143,10 @@ class ValueNeurons:
         Raises ModelError that names the first difference in what makes neurons comparable.
         """
         mine = self.config["model"]
-        for key in ("family", "layers", "width", "config_sha256", "weights_sample_sha256"):
+        keys = ["family", "layers", "width", "config_sha256", "weights_sample_sha256"]
+        if (mine["dtype"] == "float16") != (identity["dtype"] == "float16"):
+            keys.remove("weights_sample_sha256")  # rounded twice, the same weights may differ in a last bit
+        for key in keys:
             if mine[key] != identity[key]:
                 raise ModelError(
                     f"These neurons were found in '{mine['name']}', not in '{identity['name']}': {key} differs "
@@ -191,19 +195,23 @@ class ValueNeurons:
         columns = {name: _array(tensors, f"table.{name}", folder, kind) for name, kind in _COLUMNS.items()}
         maps = {name: _array(tensors, f"map.{name}", folder, np.float32) for name in _MAPS}
         _check(folder, values, columns, maps)
+        _check_config(folder, values, config)
         return cls(values, columns, maps, config, files.get("responses.parquet"))
 
     def response_table(self) -> Any:
-        """The responses as a `datasets.Dataset`: value, pole, situation, fold, text, token counts.
+        """The responses as a `datasets.Dataset`: value, pole, situation, fold, prompt, text, token ids.
 
-        Raises ArtifactError if they were not kept.
+        Raises ArtifactError if they were not kept or are not readable.
         """
         import pyarrow.parquet
         from datasets import Dataset
 
         if self.responses is None:
             raise ArtifactError("This result was saved without its responses.")
-        return Dataset(pyarrow.parquet.read_table(io.BytesIO(self.responses)))
+        try:
+            return Dataset(pyarrow.parquet.read_table(io.BytesIO(self.responses)))
+        except pyarrow.ArrowException as error:
+            raise ArtifactError(f"The responses of this result are no parquet file: {error}") from None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.table import Table
@@ -269,3 +277,21 @@ def _check(folder: Path, values: tuple[str, ...], columns: Mapping[str, np.ndarr
     )
     if not sound:
         raise ArtifactError(f"{folder} holds a table that contradicts itself; it was not written by nnvalue.")
+
+
+def _check_config(folder: Path, values: tuple[str, ...], config: Mapping[str, Any]) -> None:
+    """What the tables and the card read must be there, and be what it should."""
+    needed = {
+        "model": ("name", "family", "layers", "width", "dtype", "config_sha256", "weights_sample_sha256"),
+        "settings": ("site", "selection"),
+        "counts": values,
+    }
+    for section, keys in needed.items():
+        found = config.get(section)
+        if not isinstance(found, dict) or any(key not in found for key in keys):
+            raise ArtifactError(f"{folder / 'config.json'} lacks '{section}' or part of it; nnvalue did not write it.")
+    facts = [config["counts"][value] for value in values]
+    if not all(isinstance(value, str) for value in values) or not all(
+        isinstance(fact, dict) and isinstance(fact.get("split_half_r"), float | None) for fact in facts
+    ):
+        raise ArtifactError(f"{folder / 'config.json'} holds counts of another form; nnvalue did not write it.")

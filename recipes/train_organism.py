@@ -201,9 +201,19 @@ def save_organism(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, o
 @click.option("--batch-size", default=64, show_default=True)
 @click.option("--peak-rate", default=2e-3, show_default=True, help="Peak learning rate.")
 @click.option("--seed", default=0, show_default=True)
+@click.option("--checkpoint-every", default=100, show_default=True, help="Steps between two checkpoints.")
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
 @click.option("--install", is_flag=True, help="Copy the result into the package.")
-def main(out: Path, steps: int, batch_size: int, peak_rate: float, seed: int, device: str, install: bool) -> None:
+def main(
+    out: Path,
+    steps: int,
+    batch_size: int,
+    peak_rate: float,
+    seed: int,
+    checkpoint_every: int,
+    device: str,
+    install: bool,
+) -> None:
     """Train the organism, or go on with a training that was stopped."""
     settings = {"steps": steps, "batch_size": batch_size, "peak_rate": peak_rate, "seed": seed}
     out.mkdir(parents=True, exist_ok=True)
@@ -236,7 +246,7 @@ def main(out: Path, steps: int, batch_size: int, peak_rate: float, seed: int, de
             recent = [*recent[-49:], training_step(model, optimizer, ids.to(device), weight.to(device))]
             update_average(average, model, step)
             progress.update(task, advance=1, loss=sum(recent) / len(recent))
-            if (step + 1) % 100 == 0 or step + 1 == steps:
+            if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
                 save_checkpoint(checkpoint, step + 1, model, optimizer, average)
                 print(f"step {step + 1}: loss {sum(recent) / len(recent):.4f} nats per answer token", flush=True)
     model.load_state_dict(average, strict=False)  # the tied head is not a parameter of its own

@@ -189,6 +189,45 @@ def test_the_journal_keeps_units_and_refuses_other_work(tmp_path):
     assert not (tmp_path / "w").exists()
 
 
+def test_the_journal_throws_other_work_away_only_when_asked(tmp_path):
+    with Journal(tmp_path / "w", {"seed": 1}) as journal:
+        journal.put_json("a", 1)
+    with Journal(tmp_path / "w", {"seed": 2}, discard=True) as journal:
+        assert not journal.has_json("a")
+    with Journal(tmp_path / "w", {"seed": 3}) as journal:  # no unit is done, so nothing is lost
+        journal.put_json("a", 1)
+    (tmp_path / "w" / "spec.json").unlink()
+    with pytest.raises(ArtifactError, match="unfinished work with other settings"):  # whose units are these?
+        Journal(tmp_path / "w", {"seed": 3})
+
+
+def test_damaged_units_are_noticed_and_say_what_to_remove(tmp_path):
+    with Journal(tmp_path / "w", {}) as journal:
+        journal.put_json("a", [1, 2])
+        journal.put_tensors("t", TENSORS)
+        (tmp_path / "w" / "a.json").write_text((tmp_path / "w" / "a.json").read_text().replace("2", "3", 1))
+        (tmp_path / "w" / "t.safetensors").write_bytes((tmp_path / "w" / "t.safetensors").read_bytes()[:-3])
+        for read in (lambda: journal.get_json("a"), lambda: journal.get_tensors("t")):
+            with pytest.raises(ArtifactError, match=r"remove .*w and start again"):
+                read()
+
+
+def test_a_user_s_own_file_in_a_result_is_never_deleted(result):
+    (result / "notes.txt").write_text("mine")
+    with pytest.raises(ArtifactError, match=r"holds 'notes\.txt', which nnvalue did not write"):
+        write_folder(result, "kind", {"c.txt": b"c"})
+    assert (result / "notes.txt").read_text() == "mine"
+    assert (result / "a.json").exists()
+
+
+def test_a_kill_between_the_renames_loses_nothing(result):
+    result.rename(result.with_name(".run.123.old"))
+    result.with_name(".run.123.new").mkdir()
+    artifacts.recover_folder(result)
+    assert read_folder(result, "kind") == {"a.json": b"{}", "b.bin": b"\0" * 50}
+    assert [path.name for path in result.parent.iterdir()] == ["run"]
+
+
 def test_two_runs_in_one_journal_are_refused(tmp_path):
     with Journal(tmp_path / "w", {}), pytest.raises(ArtifactError, match="Another run is working"):
         Journal(tmp_path / "w", {})

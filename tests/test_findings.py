@@ -7,6 +7,7 @@ from nnvalue.artifacts import canonical_json, tensor_bytes, write_folder
 from nnvalue.errors import ArtifactError, ModelError, UnknownNameError
 from nnvalue.findings import KIND, SCHEMA_VERSION, ValueNeuron, ValueNeurons, build_table
 from nnvalue.locator import locate
+from nnvalue.models import open_model
 
 ROWS = [
     # value, pole, layer, neuron, delta, p+, p-, d, q95
@@ -50,6 +51,10 @@ def test_some_values_only(found):
     assert found.of(["tradition", "power"]).values == ("power", "tradition")
 
 
+def test_a_value_named_twice_is_shown_once(found):
+    assert len(found.of(["power", "power"])) == len(found.of(["power"])) == 3
+
+
 def test_a_data_frame_has_names(found):
     frame = found.to_pandas()
     assert list(frame.columns) == list(ValueNeuron._fields)
@@ -73,7 +78,8 @@ def saved(organism, tmp_path_factory):
 def test_neurons_are_refused_for_another_model(saved, organism, subjects):
     found = ValueNeurons.load(saved)
     found.require_model(organism.identity())
-    found.require_model({**organism.identity(), "dtype": "bfloat16"})  # another precision is the same model
+    for dtype in ("bfloat16", "float16"):  # another precision is the same model
+        found.require_model(open_model(dtype=dtype).identity())
     for subject in subjects.values():
         with pytest.raises(ModelError, match="were found in 'nnvalue/organism'"):
             found.require_model(subject.identity())
@@ -146,5 +152,8 @@ def test_missing_or_wrongly_typed_columns_and_other_versions_are_refused(saved, 
     ):
         with pytest.raises(ArtifactError, match="lacks 'table"):
             ValueNeurons.load(rewritten(saved, tmp_path, harm))
+    for config in ({"settings": {}}, {"counts": {}}, {"model": "m"}, {"counts": {"power": 3}}):
+        with pytest.raises(ArtifactError, match="nnvalue did not write it"):
+            ValueNeurons.load(rewritten(saved, tmp_path, config=config))
     with pytest.raises(ArtifactError, match="schema version 99"):
         ValueNeurons.load(rewritten(saved, tmp_path, config={"schema_version": 99}))

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import nnvalue
+from nnvalue import _HOME
 
 ROOT = Path(nnvalue.__file__).parent
 FLOOR = {
@@ -22,6 +23,8 @@ def imported_rooms(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nnvalue."):
             rooms.add(node.module.split(".")[1])
+        elif isinstance(node, ast.ImportFrom) and node.module == "nnvalue":
+            rooms |= {_HOME[name].split(".")[1] for name in (a.name for a in node.names) if name in _HOME}
         elif isinstance(node, ast.Import):
             rooms |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("nnvalue.")}
     return rooms

@@ -28,7 +28,6 @@ LAYERS, WIDTH = 3, 40
 
 def tokenizer(chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedTokenizerFast:
     words = {word: number for number, word in enumerate(SPECIAL + WORDS)}
-    words |= {word: len(words) + n for n, word in enumerate(())}
     plain = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(

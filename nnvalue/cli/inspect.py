@@ -11,7 +11,7 @@ import click
 @click.command("inspect")
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option("--value", "values", multiple=True, help="Only this value; repeatable.")
-@click.option("--top", default=5, show_default=True, help="Neurons a pole to print.")
+@click.option("--top", type=click.IntRange(min=0), default=5, show_default=True, help="Neurons a pole to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(result: Path, values: tuple[str, ...], top: int, as_json: bool) -> None:
     """Show a saved RESULT, a folder that `nnvalue locate` wrote."""

@@ -5,12 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-_DEFAULT_OUT = Path("runs/locate")
+
+class _Situations(click.ParamType):
+    """A number, or `all`."""
+
+    name = "NUMBER|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value == "all":
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"'{value}' is neither a whole number nor 'all'.", param, ctx)
 
 
 @click.command("locate")
@@ -18,7 +31,7 @@ _DEFAULT_OUT = Path("runs/locate")
 @click.option("--value", "values", multiple=True, help="A value or group of the framework; repeatable. Default: all.")
 @click.option("--framework", default="schwartz", show_default=True, help="An embedded framework or a YAML file.")
 @click.option("--dataset", "dataset_folder", type=click.Path(path_type=Path), help="A folder in ValueInsight's form.")
-@click.option("--situations", type=int, default=64, show_default=True, help="Situations a value.")
+@click.option("--situations", type=_Situations(), default=64, show_default=True, help="Situations a value, or all.")
 @click.option("--site", default="gate", show_default=True, help="Where neurons are read: gate or down_in.")
 @click.option("--top-k", type=float, help="Neurons a pole: a share below 1, or a number.  [default: 0.01]")
 @click.option("--threshold", type=float, help="The published rule instead: all with |δ| of at least this (0.1, 0.03).")
@@ -29,9 +42,9 @@ _DEFAULT_OUT = Path("runs/locate")
 @click.option("--device-map", help="As transformers takes it (auto, cuda, …); needs the extra nnvalue[device-map].")
 @click.option("--revision", help="The hub's branch, tag or commit.")
 @click.option("--seed", default=0, show_default=True, help="Order of situations and descriptions.")
-@click.option("--out", type=click.Path(path_type=Path), default=_DEFAULT_OUT, show_default=True, help="Result folder.")
-@click.option("--overwrite", is_flag=True, help="Replace a result of other settings at --out.")
-@click.option("--top", default=2, show_default=True, help="Neurons a pole to print.")
+@click.option("--out", type=click.Path(path_type=Path), help="Result folder. Default: one in runs/, named by settings.")
+@click.option("--overwrite", is_flag=True, help="Replace what other settings left at --out.")
+@click.option("--top", type=click.IntRange(min=0), default=2, show_default=True, help="Neurons a pole to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(
     name: str | None,
@@ -39,7 +52,7 @@ def command(
     top_k: float | None,
     threshold: float | None,
     floor: float | None,
-    out: Path,
+    out: Path | None,
     overwrite: bool,
     top: int,
     as_json: bool,
@@ -61,6 +74,7 @@ def command(
     config = LocateConfig(
         selection=_selection(top_k, threshold, floor), values=options.pop("values") or None, **options
     )
+    out = out or _default_out(name, config, {**opening, "dataset": str(dataset_folder)})
     dataset = load_valueinsight(dataset_folder)
     _quiet_libraries()
     with _progress() as progress:
@@ -71,7 +85,17 @@ def command(
         return
     console = Console()
     print_findings(console, found, top)
-    console.print(f"Written to {out}. Look again: nnvalue inspect {out}", soft_wrap=True)
+    console.print(f"Written to {out}. Look again: nnvalue inspect {out}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _default_out(name: str | None, config: Any, rest: dict[str, Any]) -> Path:
+    """A folder of its own for every question that is asked; the same question finds its answer again."""
+    from nnvalue.artifacts import digest
+
+    model = Path(name).name if name else "organism"
+    asked = "-".join(config.values) if config.values else Path(config.framework).stem
+    mark = digest([name, asdict(config), type(config.selection).__name__, rest])[:6]
+    return Path("runs") / f"{model}-{asked}-{mark}"
 
 
 def _selection(top_k: float | None, threshold: float | None, floor: float | None) -> Any:

@@ -85,3 +85,12 @@ def main() -> None:
             raise
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
+    except Exception as error:  # the last net: whatever a library throws at a user is still one sentence
+        if debug:
+            raise
+        if isinstance(error, RuntimeError) and "memory" in str(error):  # torch has no one class for it
+            click.echo("Error: not enough memory; try a smaller --batch-tokens, or --dtype bfloat16.", err=True)
+        else:
+            text = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+            click.echo(f"Unexpected error: {text} Run again with --debug for the traceback.", err=True)
+        sys.exit(1)

@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     from nnvalue.findings import ValueNeurons
 
 _BARS = " ▁▂▃▄▅▆▇█"
-_STRIP_WIDTH = 32
 
 
 def print_findings(console: Console, found: ValueNeurons, top: int) -> None:
     """The tables of a result: its strongest neurons, and where in the network they sit."""
     console.print(_top_table(found, top))
-    console.print(_layer_table(found))
+    console.print(_layer_table(found, max(8, min(32, (console.width - 46) // 2))))
     settings = found.config["settings"]
     total = found.layers * found.width
     console.print(
         f"{found.config['model']['name']}: {len(found):,} value neurons of {len(found.values)} values, out of "
         f"{found.layers} layers × {found.width:,} = {total:,} neurons; site {settings['site']}; "
-        f"{describe_selection(settings['selection'])}."
+        f"{describe_selection(settings['selection'])}.",
+        markup=False,
+        highlight=False,
     )
 
 
@@ -53,7 +54,7 @@ def findings_as_data(found: ValueNeurons, top: int) -> dict[str, Any]:
     }
 
 
-def strip(counts: list[int], width: int = _STRIP_WIDTH) -> str:
+def strip(counts: list[int], width: int = 32) -> str:
     """Counts per layer as a strip of bars, at most `width` wide; in deep models a bar is the mean of its layers."""
     share = -(-len(counts) // width)
     parts = [counts[start : start + share] for start in range(0, len(counts), share)]
@@ -93,21 +94,20 @@ def _top_table(found: ValueNeurons, top: int) -> Table:
     return table
 
 
-def _layer_table(found: ValueNeurons) -> Table:
-    table = Table(
-        title="Where they sit, first layer to last", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    table.add_column("value")
-    table.add_column("+", style="green")
-    table.add_column("−", style="red")
-    for name in ("n +", "n −", "largest |δ|", "split-half r"):
-        table.add_column(name, justify="right")
+def _layer_table(found: ValueNeurons, width: int) -> Table:
+    title = "Where they sit, first layer to last (r: split-half reliability of δ)"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("value", no_wrap=True, min_width=14)
+    table.add_column("+", style="green", no_wrap=True)
+    table.add_column("−", style="red", no_wrap=True)
+    for name in ("n +", "n −", "max |δ|", "r"):
+        table.add_column(name, justify="right", no_wrap=True)
     for value in found.values:
         layers = [found.by_layer(value, pole) for pole in ("positive", "negative")]
         r = found.config["counts"][value]["split_half_r"]
         table.add_row(
             value,
-            *(strip(counts.tolist()) for counts in layers),
+            *(strip(counts.tolist(), width) for counts in layers),
             *(str(int(counts.sum())) for counts in layers),
             f"{abs(found.top(value, n=1)[0].delta):.3f}" if len(found.indices(value)) else "—",
             "—" if r is None else f"{r:.2f}",

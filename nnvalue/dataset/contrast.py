@@ -92,7 +92,7 @@ def _description_pairs(edition: ValueInsight, value: str, split: str) -> list[di
     for row in edition.descriptions:
         if row["value"] == value and row["split"] == split:
             found.setdefault(row["pair"], {})[row["pole"]] = row["text"]
-    pairs = [found[number] for number in sorted(found) if len(found[number]) == len(POLES)]
+    pairs = [found[number] for number in sorted(found)]
     if not pairs:
         raise DatasetError(
             f"{edition.name} has no pair of a positive and a negative description of '{value}' in its '{split}' split."

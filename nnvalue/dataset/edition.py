@@ -48,8 +48,8 @@ def load_valueinsight(folder: str | Path | None = None) -> ValueInsight:
     where = Path(str(resources.files(__package__) / "edition_1")) if folder is None else Path(folder)
     if not where.is_dir():
         raise DatasetError(f"There is no dataset folder {where}; give a folder with descriptions and situations.")
-    rows = {name: check_rows(_read_rows(where, name), columns, name) for name, columns in _TABLES.items()}
-    return from_rows("ValueInsight edition 1" if folder is None else where.name, **rows)
+    rows = {name: _read_rows(where, name) for name in _TABLES}
+    return from_rows("ValueInsight edition 1" if folder is None else where.resolve().name, **rows)
 
 
 def from_rows(name: str, descriptions: list[dict[str, Any]], situations: list[dict[str, Any]]) -> ValueInsight:
@@ -60,8 +60,9 @@ def from_rows(name: str, descriptions: list[dict[str, Any]], situations: list[di
         "descriptions": check_rows(descriptions, DESCRIPTION_COLUMNS, "descriptions"),
         "situations": check_rows(situations, SITUATION_COLUMNS, "situations"),
     }
-    for kind, key in (("descriptions", "text"), ("situations", "core")):
-        _check_splits(rows[kind], key, kind)
+    _check_splits(rows["descriptions"], ("value", "pair"), "descriptions")
+    _check_splits(rows["situations"], ("core",), "situations")
+    _check_pairs(rows["descriptions"])
     canonical = json.dumps(rows, sort_keys=True, ensure_ascii=False).encode()
     tables = {kind: Dataset(_table(rows[kind], columns)) for kind, columns in _TABLES.items()}
     return ValueInsight(name, **tables, fingerprint=hashlib.sha256(canonical).hexdigest())
@@ -76,11 +77,24 @@ def write_parquet(edition: ValueInsight, folder: Path) -> None:
         pyarrow.parquet.write_table(table, folder / f"{kind}.parquet", compression="zstd")
 
 
-def _check_splits(rows: list[dict[str, Any]], key: str, kind: str) -> None:
-    split_of: dict[str, str] = {}
+def _check_splits(rows: list[dict[str, Any]], columns: tuple[str, ...], kind: str) -> None:
+    split_of: dict[tuple[Any, ...], str] = {}
     for row in rows:
-        if split_of.setdefault(row[key], row["split"]) != row["split"]:
-            raise DatasetError(f"{kind}: the {key} {row[key]!r} stands in both splits; a {key} belongs to one.")
+        key = tuple(row[name] for name in columns)
+        if split_of.setdefault(key, row["split"]) != row["split"]:
+            named = " ".join(map(str, key))
+            raise DatasetError(f"{kind}: the {columns[-1]} '{named}' stands in both splits; it must belong to one.")
+
+
+def _check_pairs(rows: list[dict[str, Any]]) -> None:
+    poles: dict[tuple[str, int], list[str]] = {}
+    for row in rows:
+        poles.setdefault((row["value"], row["pair"]), []).append(row["pole"])
+    for (value, pair), found in poles.items():
+        if sorted(found) != ["negative", "positive"]:
+            raise DatasetError(
+                f"descriptions: pair {pair} of '{value}' has the poles {', '.join(found)}; it needs one of each."
+            )
 
 
 def _read_rows(folder: Path, name: str) -> list[dict[str, Any]]:
@@ -92,11 +106,11 @@ def _read_rows(folder: Path, name: str) -> list[dict[str, Any]]:
         if parquet.is_file():
             return pyarrow.parquet.read_table(parquet).to_pylist()
         if jsonl.is_file():
-            rows = [json.loads(line) for line in jsonl.read_text(encoding="utf-8").splitlines() if line.strip()]
+            rows = [json.loads(line) for line in jsonl.read_text(encoding="utf-8").split("\n") if line.strip()]
             if all(isinstance(row, dict) for row in rows):
                 return rows
             raise ValueError("a line that is not a JSON object")
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, RecursionError, pyarrow.ArrowException) as error:
         raise DatasetError(f"The {name} in {folder} cannot be read: {' '.join(str(error).split())}") from None
     raise DatasetError(f"The dataset folder {folder} has no {name}.parquet and no {name}.jsonl.")
 

@@ -34,7 +34,7 @@ _OPTIONAL = {"second_value"}
 
 
 def check_rows(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, type], where: str) -> list[dict[str, Any]]:
-    """Rows that have exactly the columns, each of its type, with ids and texts that are unique and not empty.
+    """Rows cut down to the columns, each of its type, with ids and texts that are unique and not empty.
 
     Raises DatasetError that names the file, the row (counted from 1) and the column.
     """
@@ -48,7 +48,7 @@ def check_rows(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, type], w
             given = clean[name]
             if given is None and name in _OPTIONAL:
                 continue
-            if not isinstance(given, kind) or (kind is str and not given.strip()):
+            if not _fits(given, kind):
                 raise DatasetError(f"{place}: column '{name}' must be {_KINDS[kind]}, {given!r} given.")
         if clean["split"] not in SPLITS:
             raise DatasetError(f"{place}: split must be 'locate' or 'test', {clean['split']!r} given.")
@@ -62,6 +62,20 @@ def check_rows(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, type], w
         if times > 1:
             raise DatasetError(f"{where}: the {name} {given!r} stands in {times} rows; every {name} must be unique.")
     return checked
+
+
+def _fits(given: Any, kind: type) -> bool:
+    if kind is int:
+        return isinstance(given, int) and not isinstance(given, bool) and abs(given) < 2**31
+    return isinstance(given, str) and bool(given.strip()) and _encodable(given)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, as JSON can smuggle in
+        return False
+    return True
 
 
 _KINDS = {str: "a text that is not empty", int: "a whole number"}

@@ -2,7 +2,7 @@
 
 A response token is counted when decoding would have fed it to the model: response tokens 1 … n−1 of n generated ones
 (`Response.fed_ids`). So the numbers are those that watching the decoder step by step would give, at a fraction of the
-cost, and they can be taken again under any definition without generating anything.
+cost, and they can be taken again from stored responses under any definition.
 """
 
 from __future__ import annotations

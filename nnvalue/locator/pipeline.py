@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnvalue.artifacts import Journal, digest, kind_of, library_versions
+from nnvalue.artifacts import Journal, digest, is_empty_folder, kind_of, library_versions, recover_folder
 from nnvalue.dataset import SYSTEM_PROMPT, Contrast, ValueInsight, build_contrasts, load_valueinsight
-from nnvalue.errors import ArtifactError
+from nnvalue.errors import ArtifactError, InvalidInputError, UnknownNameError
 from nnvalue.findings import KIND, ValueNeurons, build_table
 from nnvalue.locator.collect import gather_moments
 from nnvalue.locator.moments import Moments
 from nnvalue.locator.quantiles import exact_quantiles
 from nnvalue.locator.score import Scores, firing_difference, split_half_reliability
 from nnvalue.locator.select import Selection, TopK, select_neurons
-from nnvalue.models import Response, Subject, generate_responses, open_model
+from nnvalue.models import SITES, Response, Subject, generate_responses, open_model
 from nnvalue.progress import Progress, silent
 from nnvalue.values import POLES, Framework, load_framework
 
@@ -56,6 +56,12 @@ class LocateConfig:
     seed: int = 0
     system_prompt: str = SYSTEM_PROMPT
 
+    def __post_init__(self) -> None:
+        for name in ("situations", "folds", "max_new_tokens", "batch_tokens"):
+            given = getattr(self, name)
+            if given is not None and given < 1:
+                raise InvalidInputError(f"{name} must be at least 1, {given} given.")
+
 
 def locate(
     model: Any = None,
@@ -78,7 +84,7 @@ def locate(
         dataset: an edition of ValueInsight; None for the shipped one.
         out: folder to save the result in. Unfinished work is kept beside it, in `<out>.work`, and a run with the same
             settings goes on from there. None keeps the result in memory only.
-        overwrite: replace an earlier result at `out` that was made with other settings.
+        overwrite: replace an earlier result at `out`, and throw away unfinished work, of other settings.
 
     Returns:
         The value neurons; if `out` holds the result of the same settings already, that one.
@@ -96,8 +102,13 @@ def locate(
         )
         for member in dict.fromkeys(member for value in values for member in framework.members(value))
     }  # fmt: skip
+    if config.site not in SITES:
+        raise UnknownNameError("site", config.site, SITES)
+    if out is not None:
+        out = Path(out).expanduser().resolve()
+        _check_place(out)
     subject = model if isinstance(model, Subject) else open_model(model)
-    subject.anatomy.sites(config.site)
+    config.selection.size(subject.anatomy.layers * subject.anatomy.width)
     spec = {
         "model": subject.identity(),
         "dataset": {"name": dataset.name, "sha256": dataset.fingerprint},
@@ -106,9 +117,9 @@ def locate(
         "versions": library_versions(),
     }
     spec["settings"]["selection"]["rule"] = type(config.selection).__name__
-    if out is not None and (known := _finished(Path(out), spec, overwrite)):
+    if out is not None and not overwrite and (known := _finished(out, spec)):
         return known
-    with _work_folder(out, spec) as journal:
+    with _work_folder(out, spec, overwrite) as journal:
         run = _Run(subject, config, framework, contrasts, journal, progress)
         found = run.value_neurons(values, spec)
         if out is not None:
@@ -142,7 +153,8 @@ class _Run:
         self._progress(OVERALL, 0, self._steps)
         for number, value in enumerate(values):
             members = self._framework.members(value)
-            positive, negative = (Moments.pooled([self._moments(name, pole) for name in members]) for pole in POLES)
+            parts = {pole: [self._moments(name, pole) for name in members] for pole in POLES}
+            positive, negative = (Moments.pooled(parts[pole]) for pole in POLES)
             scores = firing_difference(positive, negative)
             rows += self._selected(number, value, scores)
             for name, kept in maps.items():
@@ -152,7 +164,7 @@ class _Run:
                 "situations": sum(len(self._contrasts[name]) for name in members),
                 "folds": len(positive.tokens),
                 "tokens": {"positive": int(positive.tokens.sum()), "negative": int(negative.tokens.sum())},
-                "split_half_r": split_half_reliability(positive, negative),
+                "split_half_r": split_half_reliability(parts["positive"], parts["negative"]),
             }
         arrays = {name: torch.stack(kept).numpy() for name, kept in maps.items()}
         return ValueNeurons(values, build_table(rows), arrays, {**spec, "counts": facts}, self._responses_parquet())
@@ -187,8 +199,8 @@ class _Run:
         for sign, pole, neurons in zip(
             (1, -1), POLES, select_neurons(scores.delta, self._config.selection), strict=True
         ):
-            self._step_done()
             if not len(neurons):
+                self._step_done()
                 continue
             q95 = exact_quantiles(
                 self._subject,
@@ -200,6 +212,7 @@ class _Run:
                 journal_key=f"{value}-{pole}-q95",
                 progress=self._stage(value, pole),
             )
+            self._step_done()
             layer, neuron = neurons.unbind(1)
             columns = (scores.delta, scores.firing_positive, scores.firing_negative, scores.effect_size)
             numbers = (layer, neuron, *(column[layer, neuron] for column in columns), q95)
@@ -214,6 +227,7 @@ class _Run:
         schema = pyarrow.schema(
             [(name, pyarrow.string()) for name in ("value", "pole", "situation_id", "system", "user", "text")]
             + [(name, pyarrow.int64()) for name in ("fold", "prompt_tokens", "counted_tokens")]
+            + [(name, pyarrow.list_(pyarrow.int32())) for name in ("prompt_ids", "token_ids")]
             + [("finished", pyarrow.bool_())]
         )
         buffer = io.BytesIO()
@@ -248,17 +262,22 @@ def _response_row(contrast: Contrast, pole: str, response: Response) -> dict[str
         "fold": contrast.fold,
         "prompt_tokens": len(response.prompt_ids),
         "counted_tokens": len(response.fed_ids),
+        "prompt_ids": response.prompt_ids,
+        "token_ids": response.token_ids,
         "finished": response.finished,
     }
 
 
-def _finished(out: Path, spec: dict[str, Any], overwrite: bool) -> ValueNeurons | None:
-    """The result at `out` if it is the one asked for. Refuses a place that is taken, before any work is done."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return None
-    if kind_of(out) != KIND:
+def _check_place(out: Path) -> None:
+    """Refuse a place that is taken, before any work is done."""
+    recover_folder(out)
+    if out.exists() and not is_empty_folder(out) and kind_of(out) != KIND:
         raise ArtifactError(f"{out} exists and is no result of locating; give another --out.")
-    if overwrite:
+
+
+def _finished(out: Path, spec: dict[str, Any]) -> ValueNeurons | None:
+    """The result at `out` if it is the one asked for; refuses one of other settings."""
+    if not out.exists() or is_empty_folder(out):
         return None
     known = ValueNeurons.load(out)
     if digest({name: known.config.get(name) for name in spec}) == digest(spec):
@@ -267,12 +286,11 @@ def _finished(out: Path, spec: dict[str, Any], overwrite: bool) -> ValueNeurons 
 
 
 @contextmanager
-def _work_folder(out: str | Path | None, spec: dict[str, Any]) -> Iterator[Journal]:
+def _work_folder(out: Path | None, spec: dict[str, Any], overwrite: bool) -> Iterator[Journal]:
     """The journal beside `out`, kept if the work is not finished; without `out` a temporary one."""
     if out is not None:
-        folder = Path(out)
-        with Journal(folder.with_name(f"{folder.name}.work"), spec) as journal:
+        with Journal(out.with_name(f"{out.name}.work"), spec, discard=overwrite) as journal:
             yield journal
         return
-    with tempfile.TemporaryDirectory(prefix="nnvalue-") as folder, Journal(Path(folder), spec) as journal:
+    with tempfile.TemporaryDirectory(prefix="nnvalue-") as folder, Journal(Path(folder) / "work", spec) as journal:
         yield journal

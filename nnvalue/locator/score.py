@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,15 +37,21 @@ def firing_difference(positive: Moments, negative: Moments) -> Scores:
     return Scores(positive.firing_rate(), negative.firing_rate(), effect)
 
 
-def split_half_reliability(positive: Moments, negative: Moments) -> float | None:
-    """Pearson correlation of δ over neurons between even and odd folds; None with fewer than two folds.
+def split_half_reliability(positive: Sequence[Moments], negative: Sequence[Moments]) -> float | None:
+    """Pearson correlation of δ over neurons between even and odd folds; None where a part has fewer than two folds.
 
     The folds share neither situations nor descriptions, so this is what of the map would come back with other texts.
+
+    Args:
+        positive: the moments of the positive pole; of a higher-order value one part a member, each of which is halved.
+        negative: the same of the negative pole.
     """
-    if min(len(positive.tokens), len(negative.tokens)) < 2:
+    if min(len(part.tokens) for part in (*positive, *negative)) < 2:
         return None
     halves = [
-        firing_difference(positive.folds(slice(start, None, 2)), negative.folds(slice(start, None, 2))).delta.flatten()
+        firing_difference(
+            *(Moments.pooled([part.folds(slice(start, None, 2)) for part in pole]) for pole in (positive, negative))
+        ).delta.flatten()
         for start in (0, 1)
     ]
     correlation = torch.corrcoef(torch.stack(halves))[0, 1]

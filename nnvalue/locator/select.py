@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ class TopK:
     k: float = 0.01
 
     def __post_init__(self) -> None:
-        if not self.k > 0 or (self.k >= 1 and self.k != int(self.k)):
+        if not 0 < self.k < math.inf or (self.k >= 1 and self.k != int(self.k)):
             raise InvalidInputError(
                 f"top-k must be a share between 0 and 1 or a whole number of neurons from 1, {self.k:g} given."
             )
@@ -51,13 +52,16 @@ class Threshold:
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
             raise InvalidInputError(f"The threshold on δ must lie between 0 and 1, {self.threshold:g} given.")
-        if not self.floor >= 0 or (self.floor >= 1 and self.floor != int(self.floor)):
+        if not 0 <= self.floor < math.inf or (self.floor >= 1 and self.floor != int(self.floor)):
             raise InvalidInputError(f"The floor must be a share or a whole number of neurons, {self.floor:g} given.")
+
+    def size(self, neurons: int) -> int:
+        """The least number of neurons of a pole, out of so many."""
+        return min(neurons, round(self.floor * neurons) if self.floor < 1 else int(self.floor))
 
     def keep(self, ranked: Tensor) -> int:
         """How many of a pole's ranked scores (descending) are selected."""
-        floor = round(self.floor * len(ranked)) if self.floor < 1 else int(self.floor)
-        return max(min(floor, len(ranked)), int((ranked >= self.threshold).sum()))
+        return max(self.size(len(ranked)), int((ranked >= self.threshold).sum()))
 
 
 Selection = TopK | Threshold

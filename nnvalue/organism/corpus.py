@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nnvalue.organism import grammar
-from nnvalue.organism.lexicon import POLES, lexicon
+from nnvalue.organism.lexicon import lexicon
+from nnvalue.values import POLES
 
 _NEUTRAL_SHARE = 0.3
 _WRITTEN_SHARE = 0.5

@@ -8,7 +8,7 @@ from importlib import resources
 
 import yaml
 
-POLES = ("positive", "negative")
+from nnvalue.values import POLES
 
 _THIRD = {"be": "is", "do": "does", "go": "goes", "have": "has"}
 _PAST = {

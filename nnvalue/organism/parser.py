@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
-from nnvalue.organism.lexicon import POLES, capitalised, first_person, lexicon
+from nnvalue.organism.lexicon import capitalised, first_person, lexicon
+from nnvalue.values import POLES
 
 _SIGN = {"positive": 1, "negative": -1}
 

@@ -35,7 +35,13 @@ def located(tmp_path_factory):
 
 def test_locate_prints_tables_and_what_to_type_next(located):
     out, shown = located
-    for text in ("Strongest value neurons", "power", "Where they sit", "split-half r", f"nnvalue inspect {out}"):
+    for text in (
+        "Strongest value neurons",
+        "power",
+        "Where they sit",
+        "split-half reliability",
+        f"nnvalue inspect {out}",
+    ):
         assert text in shown
     assert "Traceback" not in shown
 
@@ -79,10 +85,13 @@ def test_models_says_what_is_known():
         (["locate", "--threshold", "2"], 1, "threshold on δ must lie between"),
         (["locate", "--top-k", "5", "--threshold", "0.1"], 2, "two ways to select"),
         (["locate", "--floor", "5"], 2, "--floor belongs to --threshold"),
-        (["locate", "--situations", "0"], 1, "must be at least 1"),
+        (["locate", "--situations", "0"], 1, "situations must be at least 1"),
+        (["locate", "--situations", "many"], 2, "neither a whole number nor 'all'"),
         (["locate", "--situations", "100000"], 1, "ask for at most"),
-        (["locate", "--batch-tokens", "0"], 1, "at least one token"),
-        (["locate", "--max-new-tokens", "0"], 1, "room for at least one token"),
+        (["locate", "--batch-tokens", "0"], 1, "batch_tokens must be at least 1"),
+        (["locate", "--max-new-tokens", "0"], 1, "max_new_tokens must be at least 1"),
+        (["locate", "--top-k", "99999"], 1, "asks for 99999 neurons, but the model has 2560"),
+        (["inspect", ".", "--top", "-1"], 2, "-1 is not in the range"),
         (["locate", "--dtype", "int4"], 1, "no dtype 'int4'"),
         (["locate", "--colour"], 2, "No such option"),
         (["find"], 2, "no command 'find'"),
@@ -97,6 +106,7 @@ def test_bad_input_gets_one_sentence(tmp_path, arguments, code, message):
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.work").exists()
 
 
 def test_models_that_cannot_work_are_refused_in_one_sentence(tmp_path):
@@ -114,6 +124,54 @@ def test_models_that_cannot_work_are_refused_in_one_sentence(tmp_path):
         assert message in done.stderr
         assert "Traceback" not in done.stderr
         assert not (tmp_path / "out").exists()
+
+
+def test_every_question_has_a_folder_of_its_own(tmp_path):
+    """The README's lines can be typed one after the other."""
+    for more in ([], ["--threshold", "0.2"], ["--site", "down_in"]):
+        assert run("locate", *SMALL, *more, cwd=tmp_path).returncode == 0
+    assert len(list(tmp_path.glob("runs/organism-power-*"))) == 3
+    assert run("locate", *SMALL, "--out", "odd[/name]", cwd=tmp_path).returncode == 0
+
+
+def test_a_full_disk_is_one_sentence_and_the_work_goes_on_later(tmp_path, monkeypatch, capsys):
+    from nnvalue.cli.main import main
+
+    real, calls = os.fsync, []
+
+    def nearly_full(descriptor):
+        calls.append(1)
+        if len(calls) > 3:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", nearly_full)
+    monkeypatch.setattr(sys, "argv", ["nnvalue", "locate", *SMALL, "--out", str(tmp_path / "run")])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    shown = capsys.readouterr()
+    assert "cannot be written: No space left on device" in shown.err
+    assert "Traceback" not in shown.err
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(os, "fsync", real)
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert (tmp_path / "run").exists()
+
+
+def test_whatever_a_library_throws_is_one_sentence(tmp_path, monkeypatch, capsys):
+    from nnvalue.cli.main import main
+
+    def break_down(*_arguments, **_options):
+        raise TypeError("something\nodd")
+
+    monkeypatch.setattr("nnvalue.models.open_model", break_down)
+    monkeypatch.setattr(sys, "argv", ["nnvalue", "locate", "--out", str(tmp_path / "run")])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    error = capsys.readouterr().err
+    assert error.strip().startswith("Unexpected error: TypeError: something odd")
+    assert "--debug" in error
 
 
 def test_debug_shows_the_traceback(tmp_path):

@@ -78,6 +78,9 @@ SITUATION = {
 }
 
 
+PAIR = [DESCRIPTION, {**DESCRIPTION, "id": "d2", "pole": "negative", "text": "z"}]
+
+
 def write(folder, descriptions, situations):
     for name, rows in (("descriptions", descriptions), ("situations", situations)):
         (folder / f"{name}.jsonl").write_text(
@@ -87,9 +90,9 @@ def write(folder, descriptions, situations):
 
 
 def test_a_folder_of_jsonl_opens_and_its_fingerprint_follows_its_content(tmp_path):
-    first = load_valueinsight(write(tmp_path, [DESCRIPTION], [SITUATION]))
+    first = load_valueinsight(write(tmp_path, PAIR, [SITUATION]))
     assert first.situations[0]["second_value"] is None
-    changed = load_valueinsight(write(tmp_path, [DESCRIPTION], [{**SITUATION, "text": "c?"}]))
+    changed = load_valueinsight(write(tmp_path, PAIR, [{**SITUATION, "text": "c?"}]))
     assert first.fingerprint != changed.fingerprint
 
 
@@ -106,9 +109,15 @@ def test_a_folder_of_jsonl_opens_and_its_fingerprint_follows_its_content(tmp_pat
         ([{k: v for k, v in DESCRIPTION.items() if k != "value"}], [SITUATION], "column 'value' is missing"),
         ([DESCRIPTION], [SITUATION, {**SITUATION, "id": "s2"}], "text 'b\\?' stands in 2 rows"),
         ([DESCRIPTION], [SITUATION, {**SITUATION, "text": "c?"}], "id 's1' stands in 2 rows"),
+        (PAIR[:1], [SITUATION], "pair 1 of 'power' has the poles positive; it needs one of each"),
+        ([*PAIR, {**PAIR[0], "id": "d3", "text": "y"}], [SITUATION], "poles positive, negative, positive"),
+        ([PAIR[0], {**PAIR[1], "split": "test"}], [SITUATION], "the pair 'power 1' stands in both splits"),
+        ([{**DESCRIPTION, "pair": True}], [SITUATION], "column 'pair' must be a whole number"),
+        ([{**DESCRIPTION, "pair": 10**30}], [SITUATION], "column 'pair' must be a whole number"),
+        ([{**DESCRIPTION, "text": "\ud800"}], [SITUATION], "column 'text' must be a text"),
         ([DESCRIPTION], [{**SITUATION, "split": "train"}], "split must be 'locate' or 'test'"),
         (
-            [DESCRIPTION],
+            PAIR,
             [SITUATION, {**SITUATION, "id": "s2", "text": "c?", "split": "test"}],
             "core 'c1' .* both splits",
         ),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nnvalue.artifacts import Journal
-from nnvalue.errors import ArtifactError, UnknownNameError
+from nnvalue.errors import ArtifactError, InvalidInputError, UnknownNameError
 from nnvalue.findings import ValueNeurons
 from nnvalue.locator import Moments, Threshold, collect, locate
 from nnvalue.models import generation, open_model
@@ -87,9 +87,34 @@ def test_a_place_that_is_taken_is_refused_before_any_work(organism, tmp_path, mo
 
 
 def test_unfinished_work_of_other_settings_is_refused(organism, tmp_path):
-    Journal(tmp_path / "run.work", {"other": 1}).close()
+    with Journal(tmp_path / "run.work", {"other": 1}) as journal:
+        journal.put_json("unit", 1)
     with pytest.raises(ArtifactError, match="unfinished work with other settings"):
         locate(organism, out=tmp_path / "run", **SMALL)
+    locate(organism, out=tmp_path / "run", overwrite=True, **{**SMALL, "values": ("power",), "situations": 2})
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_stored_responses_are_enough_to_count_again(organism, finished):
+    """The ids are kept: the statistics come back without generating anything."""
+    from nnvalue.locator import gather_moments
+    from nnvalue.models import Response
+
+    found = ValueNeurons.load(finished)
+    rows = [row for row in found.response_table() if row["value"] == "power" and row["pole"] == "positive"]
+    responses = [
+        Response(row["situation_id"], tuple(row["prompt_ids"]), tuple(row["token_ids"]), row["text"], row["finished"])
+        for row in rows
+    ]
+    again = gather_moments(organism, responses, [row["fold"] for row in rows], "gate")
+    assert abs(again.firing_rate().float().numpy() - found.maps["firing_positive"][0]).max() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["situations", "folds", "max_new_tokens", "batch_tokens"])
+def test_numbers_below_one_are_refused_before_any_work(tmp_path, name):
+    with pytest.raises(InvalidInputError, match=f"{name} must be at least 1, 0 given"):
+        locate(out=tmp_path / "run", **{name: 0})
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_interrupted_run_goes_on_and_repeats_no_finished_batch(organism, finished, tmp_path, monkeypatch):
@@ -133,8 +158,8 @@ def test_killed_at_random_moments_the_result_is_the_same(finished, tmp_path):
     ]  # fmt: skip
     rng = random.Random(0)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    kills = 0
-    while kills < 3:
+    kept: dict[str, int] = {}
+    for _ in range(3):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
         deadline = time.monotonic() + 120
         seen = len(list(tmp_path.glob("run.work/*")))
@@ -144,8 +169,11 @@ def test_killed_at_random_moments_the_result_is_the_same(finished, tmp_path):
         time.sleep(rng.random() * 0.4)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        kills += 1
-        assert not (tmp_path / "run").exists() or contents(tmp_path / "run") == contents(finished)
+        assert not (tmp_path / "run").exists()  # it was struck while unfinished
+        units = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("run.work/*-responses-*.json")}
+        assert kept.items() <= units.items()  # what was finished before was not done again
+        kept = units
+    assert kept
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     assert contents(tmp_path / "run") == contents(finished)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

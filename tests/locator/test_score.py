@@ -39,10 +39,13 @@ def test_split_half_is_one_for_equal_halves_and_undefined_for_one_fold():
     once = torch.randn(40, 2, 30, generator=random)
     other = torch.randn(40, 2, 30, generator=random)
     doubled = [moments(part.repeat_interleave(2, dim=0), folds=2) for part in (once, other)]
+    doubled = [[part] for part in doubled]
     assert split_half_reliability(*doubled) == pytest.approx(1)
-    independent = [moments(torch.randn(80, 2, 30, generator=random), folds=2) for _ in range(2)]
+    independent = [[moments(torch.randn(80, 2, 30, generator=random), folds=2)] for _ in range(2)]
     assert abs(split_half_reliability(*independent)) < 0.4  # 60 neurons of pure noise
-    assert split_half_reliability(moments(once), moments(other)) is None
+    assert split_half_reliability([moments(once)], [moments(other)]) is None
+    # Two members of one fold each: halves would compare one value with the other.
+    assert split_half_reliability([moments(once)] * 2, [moments(other)] * 2) is None
 
 
 def published(score, threshold, floor):
@@ -84,7 +87,7 @@ def test_top_k_takes_a_share_or_a_number_and_keeps_poles_apart():
     assert not {tuple(p) for p in positive.tolist()} & {tuple(p) for p in negative.tolist()}
 
 
-@pytest.mark.parametrize("k", [0, -1, 1.5, float("nan")])
+@pytest.mark.parametrize("k", [0, -1, 1.5, float("nan"), float("inf")])
 def test_impossible_top_k_is_refused(k):
     with pytest.raises(InvalidInputError, match="share between 0 and 1 or a whole number"):
         TopK(k)
@@ -95,7 +98,9 @@ def test_more_neurons_than_the_model_has_are_refused():
         select_neurons(torch.zeros(2, 4), TopK(9))
 
 
-@pytest.mark.parametrize(("threshold", "floor"), [(0, 0), (1, 0), (-0.1, 0), (0.1, -1), (0.1, 2.5)])
+@pytest.mark.parametrize(
+    ("threshold", "floor"), [(0, 0), (1, 0), (-0.1, 0), (0.1, -1), (0.1, 2.5), (0.1, float("inf"))]
+)
 def test_impossible_thresholds_are_refused(threshold, floor):
     with pytest.raises(InvalidInputError):
         Threshold(threshold, floor)

@@ -1,0 +1,50 @@
+"""The training recipe in small: it runs, and a run that was stopped equals one that was not."""
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from recipes import train_organism
+
+SETTINGS = ["--steps", "4", "--batch-size", "4", "--checkpoint-every", "1", "--device", "cpu"]
+
+
+def train(out):
+    return CliRunner().invoke(train_organism.main, ["--out", str(out), *SETTINGS], catch_exceptions=False)
+
+
+def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+    assert train(tmp_path / "straight").exit_code == 0
+    real, calls = train_organism.training_step, []
+
+    def stopping(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(train_organism, "training_step", stopping)
+    assert train(tmp_path / "stopped").exit_code == 1
+    assert train(tmp_path / "stopped").exit_code == 0
+    assert len(calls) == 5  # four steps, and the one that was stopped
+    for name in ("model/model.safetensors", "checkpoint.safetensors"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+
+
+def test_learning_rate_warms_up_and_falls():
+    rates = [train_organism.learning_rate(step, 1000, 1.0) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.05, abs=0.01)
+
+
+def test_the_average_starts_at_the_weights_and_then_lags():
+    model = torch.nn.Linear(2, 2)
+    average = {}
+    train_organism.update_average(average, model, 0)
+    assert torch.equal(average["weight"], model.weight)
+    before = model.weight.detach().clone()
+    with torch.no_grad():
+        model.weight.add_(1.0)
+    train_organism.update_average(average, model, 10_000)
+    assert torch.allclose(average["weight"], before + 0.005, atol=1e-6)
