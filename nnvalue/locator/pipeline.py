@@ -57,6 +57,8 @@ class LocateConfig:
     system_prompt: str = SYSTEM_PROMPT
 
     def __post_init__(self) -> None:
+        if isinstance(self.values, str):
+            raise InvalidInputError(f"values must be a tuple of names; write values=('{self.values}',).")
         for name in ("situations", "folds", "max_new_tokens", "batch_tokens"):
             given = getattr(self, name)
             if given is not None and given < 1:

@@ -236,6 +236,11 @@ def test_wrong_names_are_refused_before_a_model_is_opened(monkeypatch):
         locate(values=("traditoin",))
 
 
+def test_one_name_instead_of_a_tuple_is_refused():
+    with pytest.raises(InvalidInputError, match=r"write values=\('power',\)"):
+        locate(values="power")
+
+
 def test_moments_pool_folds_side_by_side():
     parts = [Moments.zero(2, 1, 3), Moments.zero(3, 1, 3)]
     parts[1].tokens[0] = 5
