@@ -20,7 +20,9 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 def print_findings(console: Console, found: ValueNeurons, top: int) -> None:
     """The tables of a result: its strongest neurons, and where in the network they sit."""
+    console.print("Strongest value neurons (δ: firing rate under + minus under −)", style="bold")
     console.print(_top_table(found, top))
+    console.print("Where they sit, first layer to last (r: split-half reliability of δ)", style="bold")
     console.print(_layer_table(found, max(8, min(32, (console.width - 46) // 2))))
     settings = found.config["settings"]
     total = found.layers * found.width
@@ -64,12 +66,7 @@ def strip(counts: list[int], width: int = 32) -> str:
 
 
 def _top_table(found: ValueNeurons, top: int) -> Table:
-    table = Table(
-        title="Strongest value neurons (δ = firing rate under + minus under −)",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("value", "pole", "layer", "neuron", "δ", "p(+)", "p(−)", "d", "q95"):
         text = name in ("value", "pole")
         table.add_column(
@@ -95,8 +92,7 @@ def _top_table(found: ValueNeurons, top: int) -> Table:
 
 
 def _layer_table(found: ValueNeurons, width: int) -> Table:
-    title = "Where they sit, first layer to last (r: split-half reliability of δ)"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("value", no_wrap=True, min_width=14)
     table.add_column("+", style="green", no_wrap=True)
     table.add_column("−", style="red", no_wrap=True)
