@@ -185,8 +185,9 @@ def measure_shape(shape: str, repetitions: int, quick: bool) -> dict:
     size = SHAPES[shape]
     model = random_llama(shape)
     layers, width = size["num_hidden_layers"], size["intermediate_size"]
-    count = (32 if quick else 96) if shape == "512x8" else (8 if quick else 24)
-    responses = random_responses(count, size["vocab_size"], prompt=96, response=64)
+    # Half of a batch's tokens or more are prompt, as with real contrasts; the large model gets less of it.
+    count, prompt, response = (32, 96, 64) if shape == "512x8" else (8, 32, 24)
+    responses = random_responses(count // 4 if quick else count, size["vocab_size"], prompt, response)
     work = Work(responses, layers, width)
     tokenizer = word_tokenizer(size["vocab_size"])
     subject = open_model(twin(model), tokenizer=tokenizer)
