@@ -269,20 +269,24 @@ def memory_child(situations: int) -> None:
 @click.option("--save", is_flag=True, help="Keep the figures in benchmarks/results/.")
 @click.option("--shape", "shapes", multiple=True, type=click.Choice(list(SHAPES)), help="Default: all.")
 @click.option("--repetitions", type=int, help="Default: 7, with --quick 2.")
+@click.option("--memory/--no-memory", default=True, help="Also measure the peak memory of locate.")
 @click.option("--memory-of", type=int, hidden=True)
-def main(quick: bool, save: bool, shapes: tuple[str, ...], repetitions: int | None, memory_of: int | None) -> None:
+def main(
+    quick: bool, save: bool, shapes: tuple[str, ...], repetitions: int | None, memory: bool, memory_of: int | None
+) -> None:
     """Measure and print."""
     if memory_of is not None:
         memory_child(memory_of)
         return
     repetitions = repetitions or (2 if quick else 7)
     result = {shape: measure_shape(shape, repetitions, quick) for shape in (shapes or (["512x8"] if quick else SHAPES))}
-    few, many = (40, 400) if quick else (400, 4000)
-    peaks = {few: peak_memory(few), many: peak_memory(many)}
-    ratio = peaks[many] / peaks[few]
-    print(f"\npeak memory: {few} situations {peaks[few]} MiB, {many} situations {peaks[many]} MiB, ratio {ratio:.3f}")
-    memory = {"situations": list(peaks), "peak_mib": list(peaks.values()), "ratio": round(ratio, 3)}
-    finish("collect", {"figures": result, "memory": memory, "quick": quick}, save)
+    if memory:
+        few, many = (40, 400) if quick else (400, 4000)
+        peaks = {few: peak_memory(few), many: peak_memory(many)}
+        ratio = peaks[many] / peaks[few]
+        print(f"\npeak memory: {few} situations {peaks[few]} MiB, {many}: {peaks[many]} MiB, ratio {ratio:.3f}")
+        result["memory"] = {"situations": list(peaks), "peak_mib": list(peaks.values()), "ratio": round(ratio, 3)}
+    finish("-".join(["collect", *result]), {"figures": result, "quick": quick}, save)
 
 
 if __name__ == "__main__":
