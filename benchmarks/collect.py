@@ -57,7 +57,8 @@ class Work:
 
     def __init__(self, responses: list[Response], layers: int, width: int) -> None:
         self.responses, self.layers, self.width = responses, layers, width
-        self.folds = [number % FOLDS for number in range(len(responses))]
+        self.n_folds = min(FOLDS, len(responses))
+        self.folds = [number % self.n_folds for number in range(len(responses))]
         self.batches = list(TeacherForcedBatches(responses, BATCH_TOKENS, 0))
 
     def inputs(self, ids: Tensor, attention: Tensor) -> dict[str, Tensor]:
@@ -67,7 +68,7 @@ class Work:
 
     def members(self, rows: list[int]) -> Tensor:
         """One-hot `[fold, batch]`."""
-        return torch.nn.functional.one_hot(torch.tensor([self.folds[row] for row in rows]), FOLDS).T.float()
+        return torch.nn.functional.one_hot(torch.tensor([self.folds[row] for row in rows]), self.n_folds).T.float()
 
 
 def bare(model: nn.Module, work: Work) -> Callable[[], None]:
@@ -85,7 +86,7 @@ def hooked(model: nn.Module, work: Work, run_model: nn.Module) -> Callable[[], T
     """Plain hooks with the same reductions; returns fired `[fold, layer, neuron]`."""
 
     def run() -> Tensor:
-        sums = torch.zeros(3, FOLDS, work.layers, work.width)
+        sums = torch.zeros(3, work.n_folds, work.layers, work.width)
         for rows, ids, attention, counted in work.batches:
             members = work.members(rows)
 
@@ -119,7 +120,7 @@ def transformer_lens(model: nn.Module, tokenizer: object, work: Work) -> Callabl
         bridge = TransformerBridge.boot_transformers(folder, hf_model=model, tokenizer=tokenizer, device="cpu")
 
     def run() -> Tensor:
-        sums = torch.zeros(3, FOLDS, work.layers, work.width)
+        sums = torch.zeros(3, work.n_folds, work.layers, work.width)
         for rows, ids, attention, counted in work.batches:
             members = work.members(rows)
 
@@ -156,7 +157,7 @@ def pyvene(model: nn.Module, work: Work) -> Callable[[], Tensor] | None:
     wrapped = pv.IntervenableModel(pv.IntervenableConfig(places), model=model)
 
     def run() -> Tensor:
-        state["sums"] = torch.zeros(3, FOLDS, work.layers, work.width)
+        state["sums"] = torch.zeros(3, work.n_folds, work.layers, work.width)
         for rows, ids, attention, counted in work.batches:
             state.update(members=work.members(rows), counted=counted)
             with torch.no_grad():
@@ -231,7 +232,10 @@ def check(arms: dict[str, Callable], subject: Subject, responses: list[Response]
     expected = arms["plain hooks"]().long()
     for name in ("nnvalue statistics", "nnvalue statistics, with the journal", "pyvene"):
         if name in arms:
-            assert torch.equal(arms[name]().long(), expected), f"{name} counts otherwise than plain hooks"
+            off = int((arms[name]().long() - expected).abs().sum())
+            print(f"{name}: {off} of {int(expected.sum())} firings differ from plain hooks")
+            # None on small models; on large ones a matrix product may round an activation across zero.
+            assert off <= 2e-5 * expected.sum(), f"{name} counts otherwise than plain hooks"
     if "TransformerLens (down_in)" in arms:
         ours = gather_moments(subject, responses, work.folds, "down_in", batch_tokens=BATCH_TOKENS).fired
         off = int((arms["TransformerLens (down_in)"]().long() - ours).abs().sum())
