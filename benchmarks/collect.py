@@ -274,16 +274,24 @@ def memory_child(situations: int) -> None:
 @click.option("--shape", "shapes", multiple=True, type=click.Choice(list(SHAPES)), help="Default: all.")
 @click.option("--repetitions", type=int, help="Default: 7, with --quick 2.")
 @click.option("--memory/--no-memory", default=True, help="Also measure the peak memory of locate.")
+@click.option("--speed/--no-speed", default=True, help="Measure the passes.")
 @click.option("--memory-of", type=int, hidden=True)
 def main(
-    quick: bool, save: bool, shapes: tuple[str, ...], repetitions: int | None, memory: bool, memory_of: int | None
+    quick: bool,
+    save: bool,
+    shapes: tuple[str, ...],
+    repetitions: int | None,
+    memory: bool,
+    speed: bool,
+    memory_of: int | None,
 ) -> None:
     """Measure and print."""
     if memory_of is not None:
         memory_child(memory_of)
         return
     repetitions = repetitions or (2 if quick else 7)
-    result = {shape: measure_shape(shape, repetitions, quick) for shape in (shapes or (["512x8"] if quick else SHAPES))}
+    chosen = (shapes or (["512x8"] if quick else SHAPES)) if speed else ()
+    result = {shape: measure_shape(shape, repetitions, quick) for shape in chosen}
     if memory:
         few, many = (40, 400) if quick else (400, 4000)
         peaks = {few: peak_memory(few), many: peak_memory(many)}
