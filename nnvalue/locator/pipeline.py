@@ -26,6 +26,7 @@ from nnvalue.models import SITES, Response, Subject, generate_responses, open_mo
 from nnvalue.progress import Progress, silent
 from nnvalue.values import POLES, Framework, load_framework
 
+_ROW_GROUP = 512  # responses written at once
 OVERALL = "locating"
 """The progress stage that counts the whole run."""
 
@@ -236,11 +237,14 @@ class _Run:
         with pyarrow.parquet.ParquetWriter(buffer, schema, compression="zstd") as writer:
             for value, contrasts in self._contrasts.items():
                 for pole in POLES:
-                    rows = [
-                        _response_row(contrast, pole, response)
-                        for contrast, response in zip(contrasts, self._responses(value, pole), strict=True)
-                    ]
-                    writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
+                    responses = self._responses(value, pole)
+                    for start in range(0, len(responses), _ROW_GROUP):
+                        part = slice(start, start + _ROW_GROUP)
+                        rows = [
+                            _response_row(contrast, pole, response)
+                            for contrast, response in zip(contrasts[part], responses[part], strict=True)
+                        ]
+                        writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
         return buffer.getvalue()
 
     def _step_done(self) -> None:
@@ -264,8 +268,8 @@ def _response_row(contrast: Contrast, pole: str, response: Response) -> dict[str
         "fold": contrast.fold,
         "prompt_tokens": len(response.prompt_ids),
         "counted_tokens": len(response.fed_ids),
-        "prompt_ids": response.prompt_ids,
-        "token_ids": response.token_ids,
+        "prompt_ids": list(response.prompt_ids),
+        "token_ids": list(response.token_ids),
         "finished": response.finished,
     }
 

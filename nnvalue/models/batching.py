@@ -37,6 +37,6 @@ def pad_left(texts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tenso
     ids = torch.full((len(texts), width), pad_id)
     mask = torch.zeros(len(texts), width, dtype=torch.long)
     for row, text in enumerate(texts):
-        ids[row, width - len(text) :] = torch.tensor(text)
+        ids[row, width - len(text) :] = torch.tensor(list(text))
         mask[row, width - len(text) :] = 1
     return ids, mask

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,13 +30,13 @@ class Response:
     """
 
     prompt_id: str
-    prompt_ids: tuple[int, ...]
-    token_ids: tuple[int, ...]
+    prompt_ids: Sequence[int]
+    token_ids: Sequence[int]
     text: str
     finished: bool
 
     @property
-    def fed_ids(self) -> tuple[int, ...]:
+    def fed_ids(self) -> Sequence[int]:
         """The generated tokens that the model was fed while decoding: all but the last, which nothing follows.
 
         These are the response tokens that count (as in NPTI's public code, where a token is counted when it goes
@@ -69,7 +70,7 @@ def generate_responses(
         raise InvalidInputError(f"A response needs room for at least one token, max_new_tokens={max_new_tokens} given.")
     if len({prompt.id for prompt in prompts}) != len(prompts):
         raise InvalidInputError("Two prompts share an id; give every prompt its own.")
-    encoded = [encode_prompt(subject.tokenizer, prompt) for prompt in prompts]
+    encoded = [_compact(encode_prompt(subject.tokenizer, prompt)) for prompt in prompts]
     _check_room(subject, encoded, max_new_tokens)
     plan = plan_batches([len(ids) + max_new_tokens for ids in encoded], batch_tokens)
     responses: dict[int, Response] = {}
@@ -85,13 +86,13 @@ def generate_responses(
                 for place, tokens in zip(batch, generated, strict=True)
             ]
             if journal is not None:
-                journal.put_json(key, [asdict(response) for response in made])
+                journal.put_json(key, [_to_json(response) for response in made])
         responses.update(zip(batch, made, strict=True))
         progress("generating responses", len(responses), len(prompts))
     return [responses[place] for place in range(len(prompts))]
 
 
-def _check_room(subject: Subject, encoded: list[list[int]], max_new_tokens: int) -> None:
+def _check_room(subject: Subject, encoded: list[Sequence[int]], max_new_tokens: int) -> None:
     room = getattr(subject.config, "max_position_embeddings", None)
     longest = max(map(len, encoded), default=0)
     if room is not None and longest + max_new_tokens > room:
@@ -108,7 +109,7 @@ def stop_tokens(subject: Subject) -> tuple[int, ...]:
     return () if ids is None else tuple(ids) if isinstance(ids, list | tuple) else (ids,)
 
 
-def _generate_batch(subject: Subject, encoded: list[list[int]], max_new_tokens: int) -> list[list[int]]:
+def _generate_batch(subject: Subject, encoded: list[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
     """New tokens of each row, up to and with the first stop token."""
     ids, mask = pad_left(encoded, subject.pad_id)
     stops = stop_tokens(subject)
@@ -146,11 +147,21 @@ def _until_stop(tokens: list[int], stops: tuple[int, ...]) -> list[int]:
     return tokens
 
 
-def _response(subject: Subject, prompt_id: str, prompt_ids: list[int], tokens: list[int]) -> Response:
+def _response(subject: Subject, prompt_id: str, prompt_ids: Sequence[int], tokens: list[int]) -> Response:
     text = subject.tokenizer.decode(tokens, skip_special_tokens=True).strip()
     finished = bool(tokens) and tokens[-1] in stop_tokens(subject)
-    return Response(prompt_id, tuple(prompt_ids), tuple(tokens), text, finished)
+    return Response(prompt_id, prompt_ids, _compact(tokens), text, finished)
+
+
+def _compact(ids: Iterable[int]) -> array:
+    """Four bytes a token: thousands of responses are held at once."""
+    return array("i", ids)
+
+
+def _to_json(response: Response) -> dict[str, Any]:
+    return {**vars(response), "prompt_ids": list(response.prompt_ids), "token_ids": list(response.token_ids)}
 
 
 def _from_json(entry: dict[str, Any]) -> Response:
-    return Response(**{**entry, "prompt_ids": tuple(entry["prompt_ids"]), "token_ids": tuple(entry["token_ids"])})
+    ids = {name: _compact(entry[name]) for name in ("prompt_ids", "token_ids")}
+    return Response(**{**entry, **ids})
