@@ -85,7 +85,7 @@ def main(quick: bool, save: bool) -> None:
     torch.set_num_threads(1)
     model = random_llama(SHAPE)
     batch = 8
-    responses = equal_responses(8 if quick else 32, prompt=64, response=33 if quick else 129)
+    responses = equal_responses(8 if quick else 16, prompt=64, response=33 if quick else 129)
     subject = open_model(twin(model), tokenizer=word_tokenizer(SHAPES[SHAPE]["vocab_size"]))
     tokens = batch * (len(responses[0].prompt_ids) + len(responses[0].fed_ids))
     width = SHAPES[SHAPE]["intermediate_size"]
@@ -106,7 +106,7 @@ def main(quick: bool, save: bool) -> None:
     differ = int((ours.fired.sum(0) - fired.long()).abs().sum())
     mean_gap = float(((ours.total.sum(0) - total) / ours.tokens.sum()).abs().max())
     firings = int(ours.fired.sum())
-    figures = paired(arms, "teacher-forced, nnvalue", 2 if quick else 7)
+    figures = paired(arms, "teacher-forced, nnvalue", 2 if quick else 3)
     print_figures(f"Llama {SHAPE}, {len(responses)} responses of {len(responses[0].fed_ids)} counted tokens", figures)
     print(f"firings that differ: {differ} of {firings}; largest gap of a mean: {mean_gap:.1e}")
     agreement = {"firings": firings, "firings_that_differ": differ, "largest_mean_gap": mean_gap}
