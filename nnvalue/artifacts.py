@@ -249,6 +249,10 @@ class Journal:
         """Keep a unit's data."""
         write_json(self.folder / f"{key}.json", {"data": data, "sha256": digest(data)})
 
+    def drop_json(self, key: str) -> None:
+        """Forget a unit."""
+        (self.folder / f"{key}.json").unlink(missing_ok=True)
+
     def get_json(self, key: str) -> Any:
         """A finished unit's data. Raises ArtifactError if it is damaged."""
         path = self.folder / f"{key}.json"
@@ -260,6 +264,10 @@ class Journal:
     def put_tensors(self, key: str, tensors: Mapping[str, torch.Tensor]) -> None:
         """Keep a unit's tensors."""
         write_tensors(self.folder / f"{key}.safetensors", tensors)
+
+    def drop_tensors(self, key: str) -> None:
+        """Forget a unit."""
+        (self.folder / f"{key}.safetensors").unlink(missing_ok=True)
 
     def get_tensors(self, key: str) -> dict[str, torch.Tensor]:
         """A finished unit's tensors. Raises ArtifactError if they are damaged."""

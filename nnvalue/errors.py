@@ -36,5 +36,53 @@ class ArtifactError(NnvalueError):
     """A result on disk that is damaged, foreign, or would be overwritten."""
 
 
+class RemoteError(NnvalueError):
+    """A server that cannot be asked or that does not deliver. The subclasses say why."""
+
+
+class MissingKeyError(RemoteError):
+    """The server wants an API key and none is configured."""
+
+
+class RefusedKeyError(RemoteError):
+    """The server does not accept the configured API key."""
+
+
+class InsecureHostError(RemoteError):
+    """Plain http to a host that is not this machine."""
+
+
+class UnreachableError(RemoteError):
+    """No answer, or none but failures, for as long as we are willing to try."""
+
+
+class NotDeployedError(RemoteError):
+    """The server does not run this model."""
+
+
+class VersionMismatchError(RemoteError):
+    """Client and server do not understand each other."""
+
+
+class PayloadTooLargeError(RemoteError):
+    """The server does not take a request of this size."""
+
+
+class ServerTraceError(RemoteError):
+    """Our trace raised an error on the server."""
+
+
+class JobLostError(RemoteError):
+    """The server forgot a job, or does not finish it, again and again."""
+
+
+class RunTimeoutError(RemoteError):
+    """The time that was given for the whole run is over."""
+
+
+class ResultError(RemoteError):
+    """What the server delivers is not a result."""
+
+
 class NumericalError(NnvalueError, ArithmeticError):
     """NaN or infinity where statistics are taken."""

@@ -7,6 +7,9 @@ from collections.abc import Callable
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, how many units of it are done, and how many there are."""
 
+DETAIL = " · "
+"""Stands between a stage's name and what it is waiting for, e.g. `collecting activations · 2 jobs queued`."""
+
 
 def silent(stage: str, done: int, total: int) -> None:
     """A listener that does nothing."""

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from nnvalue.cli.subjects import model_options, server_options, take_subject
+
 
 class _Situations(click.ParamType):
     """A number, or `all`."""
@@ -27,7 +29,7 @@ class _Situations(click.ParamType):
 
 
 @click.command("locate")
-@click.option("--model", "name", help="A folder or a hub id. Default: the embedded organism.")
+@model_options
 @click.option("--value", "values", multiple=True, help="A value or group of the framework; repeatable. Default: all.")
 @click.option("--framework", default="schwartz", show_default=True, help="An embedded framework or a YAML file.")
 @click.option("--dataset", "dataset_folder", type=click.Path(path_type=Path), help="A folder in ValueInsight's form.")
@@ -38,16 +40,13 @@ class _Situations(click.ParamType):
 @click.option("--floor", type=float, help="With --threshold: first neurons kept in any case.  [default: 0.0044]")
 @click.option("--max-new-tokens", default=128, show_default=True, help="Length limit of a response.")
 @click.option("--batch-tokens", default=8192, show_default=True, help="Tokens of one batch.")
-@click.option("--dtype", help="float32, bfloat16 or float16. Default: the checkpoint's.")
-@click.option("--device-map", help="As transformers takes it (auto, cuda, …); needs the extra nnvalue[device-map].")
-@click.option("--revision", help="The hub's branch, tag or commit.")
 @click.option("--seed", default=0, show_default=True, help="Order of situations and descriptions.")
 @click.option("--out", type=click.Path(path_type=Path), help="Result folder. Default: one in runs/, named by settings.")
 @click.option("--overwrite", is_flag=True, help="Replace what other settings left at --out.")
+@server_options
 @click.option("--top", type=click.IntRange(min=0), default=2, show_default=True, help="Neurons a pole to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(
-    name: str | None,
     dataset_folder: Path | None,
     top_k: float | None,
     threshold: float | None,
@@ -70,11 +69,12 @@ def command(
     from nnvalue.locator import LocateConfig, locate
     from nnvalue.models import open_model
 
-    opening = {key: options.pop(key) for key in ("dtype", "device_map", "revision")}
+    name, opening = take_subject(options)
     config = LocateConfig(
         selection=_selection(top_k, threshold, floor), values=options.pop("values") or None, **options
     )
-    out = out or _default_out(name, config, {**opening, "dataset": str(dataset_folder)})
+    asked = {key: given for key, given in opening.items() if key != "remote_options"}
+    out = out or _default_out(name, config, {**asked, "dataset": str(dataset_folder)})
     dataset = load_valueinsight(dataset_folder)
     _quiet_libraries()
     with _progress() as progress:
@@ -124,24 +124,27 @@ def _progress() -> Iterator[Any]:
     )
 
     from nnvalue.locator.pipeline import OVERALL
+    from nnvalue.progress import DETAIL
 
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(), TimeRemainingColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[waiting]}"),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        overall = bars.add_task(OVERALL, total=None, rate="")
-        current = {"stage": "opening the model", "task": bars.add_task("opening the model", total=None, rate="")}
+        blank = {"rate": "", "waiting": ""}
+        overall = bars.add_task(OVERALL, total=None, **blank)
+        current = {"stage": "opening the model", "task": bars.add_task("opening the model", total=None, **blank)}
 
         def report(stage: str, done: int, total: int) -> None:
             if stage == OVERALL:
                 bars.update(overall, completed=done, total=total)
                 return
+            stage, _, waiting = stage.partition(DETAIL)
             if stage != current["stage"]:
                 bars.remove_task(current["task"])
-                current.update(stage=stage, task=bars.add_task(stage, total=total, completed=done, rate=""))
+                current.update(stage=stage, task=bars.add_task(stage, total=total, completed=done, **blank))
             task = current["task"]
-            bars.update(task, completed=done, total=total)
+            bars.update(task, completed=done, total=total, waiting=waiting)
             speed = next(item.speed for item in bars.tasks if item.id == task)
             bars.update(task, rate=f"{speed:.1f}/s" if speed else "")
 

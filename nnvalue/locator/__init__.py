@@ -1,6 +1,6 @@
 """Locating: collect → statistics → score → rank → `ValueNeurons`."""
 
-from nnvalue.locator.collect import gather_moments
+from nnvalue.locator.collect import gather_contrasts
 from nnvalue.locator.moments import Moments
 from nnvalue.locator.pipeline import LocateConfig, locate
 from nnvalue.locator.quantiles import exact_quantiles
@@ -16,7 +16,7 @@ __all__ = [
     "TopK",
     "exact_quantiles",
     "firing_difference",
-    "gather_moments",
+    "gather_contrasts",
     "locate",
     "select_neurons",
     "split_half_reliability",

@@ -3,13 +3,16 @@
 A response token is counted when decoding would have fed it to the model: response tokens 1 … n−1 of n generated ones
 (`Response.fed_ids`). So the numbers are those that watching the decoder step by step would give, at a fraction of the
 cost, and they can be taken again from stored responses under any definition.
+
+Work goes to where the model runs in bundles of batches, one nnsight session each, reduced over there: a bundle of
+statistics is (at most) one fold of one value, and comes back as `[layer, neuron]` sums however much went into it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import nnsight
@@ -17,12 +20,15 @@ import torch
 from torch import Tensor
 
 from nnvalue.artifacts import Journal
-from nnvalue.errors import DatasetError, NumericalError
-from nnvalue.locator.moments import Moments
-from nnvalue.models import Response, Subject, pad_left, plan_batches
-from nnvalue.progress import Progress, silent
-from nnvalue.traces import collect_moments, count_digits, read_activation
+from nnvalue.errors import DatasetError, NumericalError, ResultError
+from nnvalue.locator.moments import ContrastMoments, ContrastSums
+from nnvalue.models import Bundle, Load, Response, Subject, pad_left, plan_batches
+from nnvalue.progress import DETAIL, Progress, silent
+from nnvalue.traces import add_up, collect_contrasts, count_digits, read_activation
 
+_COUNTING, _RANKING = "collecting activations", "taking quantiles"
+_DTYPES = ("float32", "bfloat16", "float16")
+_DONE, _DTYPE = "batches_done", "dtype"
 _CHEAP_WRITE_SECONDS = 0.5
 
 
@@ -30,78 +36,154 @@ class TeacherForcedBatches:
     """Batches of prompt + response, left-padded, with a mask of the tokens that count.
 
     Iterating gives `(rows, ids, attention, counted)`: the responses' places, token ids, attention mask and mask of
-    counted tokens, the latter three `[batch, token]`.
+    counted tokens, the latter three int64 `[batch, token]`.
     """
 
     def __init__(self, responses: Sequence[Response], batch_tokens: int, pad_id: int) -> None:
         self._responses, self._pad_id = responses, pad_id
-        self._counted = [response.fed_ids for response in responses]
-        if not any(self._counted):
-            raise DatasetError("All responses are empty, so there is nothing to count; does the model answer prompts?")
-        lengths = [len(r.prompt_ids) + len(ids) for r, ids in zip(responses, self._counted, strict=True)]
-        self.plan = plan_batches(lengths, batch_tokens)
+        self.plan = plan_batches([_length(response) for response in responses], batch_tokens)
 
     def __len__(self) -> int:
         return len(self.plan)
 
     def __getitem__(self, number: int) -> tuple[list[int], Tensor, Tensor, Tensor]:
         rows = self.plan[number]
-        texts = [(*self._responses[row].prompt_ids, *self._counted[row]) for row in rows]
-        ids, attention = pad_left(texts, self._pad_id)
-        counted = torch.zeros_like(attention)
-        for place, row in enumerate(rows):
-            counted[place, ids.shape[1] - len(self._counted[row]) :] = 1
-        return rows, ids, attention, counted
+        return rows, *teacher_forced([self._responses[row] for row in rows], self._pad_id)
 
     def __iter__(self) -> Iterator[tuple[list[int], Tensor, Tensor, Tensor]]:
         return (self[number] for number in range(len(self)))
 
 
-def gather_moments(
+def teacher_forced(responses: Sequence[Response], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Prompts with their responses as a batch: token ids, attention mask and mask of the tokens that count.
+
+    All three are int64 `[batch, token]`.
+    """
+    ids, attention = pad_left([(*response.prompt_ids, *response.fed_ids) for response in responses], pad_id)
+    counted = torch.zeros_like(attention)
+    for place, response in enumerate(responses):
+        counted[place, ids.shape[1] - len(response.fed_ids) :] = 1
+    return ids, attention, counted
+
+
+def gather_contrasts(
     subject: Subject,
-    responses: Sequence[Response],
+    positive: Sequence[Response],
+    negative: Sequence[Response],
     folds: Sequence[int],
     site: str,
     *,
     batch_tokens: int = 8192,
     journal: Journal | None = None,
-    journal_key: str = "moments",
+    journal_key: str = "contrasts",
     progress: Progress = silent,
-) -> Moments:
-    """Statistics of one pole's responses at a site, by fold. Memory does not depend on how many responses there are.
+) -> ContrastMoments:
+    """Statistics of contrasts at a site, by fold. Memory does not depend on how many responses there are.
 
-    With a journal, the running sums are kept after every batch (less often where writing them takes long), and a run
-    that was killed goes on from there.
+    Both responses of a contrast go through the model in one batch. With a journal, what is done is kept bundle by
+    bundle, and a run that was stopped goes on from there.
 
     Args:
-        folds: the fold of each response, from 0.
+        positive, negative: the responses under either pole, contrast by contrast.
+        folds: the fold of each contrast, from 0.
         site: `gate` or `down_in`.
 
     Raises:
         NumericalError: NaN or infinity at the site; names the layers.
         DatasetError: no response has a token that counts.
     """
-    batches = TeacherForcedBatches(responses, batch_tokens, subject.pad_id)
-    sites = subject.anatomy.sites(site)
-    n_folds = max(folds) + 1
+    if not any(response.fed_ids for response in (*positive, *negative)):
+        raise DatasetError("All responses are empty, so there is nothing to count; does the model answer prompts?")
+    counts = torch.tensor([[len(response.fed_ids) for response in pole] for pole in (positive, negative)])
+    places = [[place for place, fold in enumerate(folds) if fold == number] for number in range(max(folds) + 1)]
+    batches = _ContrastBatches(subject, positive, negative, places, site, batch_tokens)
+    sums = _running_sums(
+        subject, batches.loads, batches.sums_of, [batches.zero() for _ in places], journal, f"{journal_key}-fold",
+        _Stage(_COUNTING, len(batches.loads), progress),
+    )  # fmt: skip
+    dtypes = {str(made.pop(_DTYPE).dtype).removeprefix("torch.") for made in sums if _DTYPE in made}
+    if len(dtypes) != 1:
+        raise ResultError(f"The activations changed their dtype midway ({', '.join(sorted(dtypes))}); run it afresh.")
+    tokens = torch.stack([counts[:, place].sum(1) for place in places], dim=1)
+    contrasts = torch.stack([(counts[:, place] > 0).all(0).sum() for place in places])
+    return ContrastMoments.of([ContrastSums(**made) for made in sums], tokens, contrasts, dtypes.pop())
 
-    def batch_sums(number: int) -> dict[str, Tensor]:
-        rows, ids, attention, counted = batches[number]
-        members = torch.nn.functional.one_hot(torch.tensor([folds[row] for row in rows]), n_folds).T  # [fold, batch]
-        first = int(counted.any(0).long().argmax())
-        ids, attention = ids.to(subject.device), attention.to(subject.device)
-        sums = _traced_moments(subject.model, sites, ids, attention, counted, members.float(), first)
-        _refuse_non_finite(sums, site)
-        return {
-            "tokens": members @ counted.sum(1),
-            "fired": sums[0].round().to(torch.int64),
-            "total": sums[1].to(torch.float64),
-            "squares": sums[2].to(torch.float64),
+
+class _ContrastBatches:
+    """Batches that hold both responses of a contrast, and contrasts of one fold only."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        positive: Sequence[Response],
+        negative: Sequence[Response],
+        folds: Sequence[Sequence[int]],
+        site: str,
+        batch_tokens: int,
+    ) -> None:
+        self._subject, self._poles, self._site = subject, (positive, negative), site
+        lengths = [max(map(_length, pair)) for pair in zip(positive, negative, strict=True)]
+        self._plan: list[list[int]] = []
+        self.loads: list[Load] = []
+        for fold, places in enumerate(folds):
+            for chosen in plan_batches([lengths[place] for place in places], max(1, batch_tokens // 2)):
+                rows = [places[number] for number in chosen]
+                self._plan.append(rows)
+                self.loads.append(_load(2 * len(rows) * max(lengths[row] for row in rows), fold))
+
+    def zero(self) -> dict[str, Tensor]:
+        """The sums of nothing."""
+        shape = (self._subject.anatomy.layers, self._subject.anatomy.width)
+        return ContrastSums.zero(*shape).tensors()
+
+    def sums_of(self, bundle: Bundle, backend: Any) -> dict[str, Tensor]:
+        """The sums of some batches, and an empty tensor of the activations' dtype."""
+        batches = []
+        for number in bundle:
+            rows = [pole[row] for pole in self._poles for row in self._plan[number]]
+            batches.append(teacher_forced(rows, self._subject.pad_id))
+        anatomy = self._subject.anatomy
+        sums, dtype = sum_contrasts(self._subject.model, anatomy.sites(self._site), batches, backend)
+        if dtype not in _DTYPES or tuple(sums["fired"].shape) != (2, anatomy.layers, anatomy.width):
+            raise ResultError(
+                f"{self._subject.runtime.name} delivered sums of another shape or dtype than this model's."
+            )
+        _refuse_non_finite(sums, self._site)
+        return {**sums, _DTYPE: torch.empty(0, dtype=getattr(torch, dtype))}
+
+
+def sum_contrasts(
+    model: Any, sites: Sequence[str], batches: Sequence[tuple[Tensor, Tensor, Tensor]], backend: Any = None
+) -> tuple[dict[str, Tensor], str]:
+    """Sums of contrasts over some batches, in one session.
+
+    Args:
+        sites: one a layer, in forward order.
+        batches: of `teacher_forced`; the first half of the rows under the positive pole, the second half the same
+            contrasts under the negative one.
+        backend: nnsight's; None for this process.
+
+    Returns:
+        The fields of `ContrastSums` by name, and the name of the activations' dtype.
+    """
+    with model.session(backend=backend):
+        total, dtype = None, ""
+        for ids, attention, counted in batches:
+            with torch.no_grad(), model.trace(ids, attention_mask=attention, use_cache=False) as tracer:
+                first = int(counted.any(0).long().argmax())
+                part, dtype = collect_contrasts(model, sites, counted, first)
+                tracer.stop()
+            total = add_up(total, part)
+        poles = total[:6].unflatten(0, (2, 3))
+        sums = {
+            "fired": poles[:, 0].round().to(torch.int32),
+            "total": poles[:, 1].clone(),
+            "squares": poles[:, 2].clone(),
+            "difference": total[6].float(),
+            "difference_squares": total[7].float(),
         }
-
-    start = Moments.zero(n_folds, subject.anatomy.layers, subject.anatomy.width)
-    report = partial(progress, "collecting activations")
-    return Moments.from_tensors(_running_sums(start.tensors(), batch_sums, len(batches), journal, journal_key, report))
+        sums, dtype = nnsight.save(sums), nnsight.save(dtype)
+    return sums, dtype
 
 
 def gather_digit_counts(
@@ -129,81 +211,121 @@ def gather_digit_counts(
     """
     batches = TeacherForcedBatches(responses, batch_tokens, subject.pad_id)
     sites = [subject.anatomy.sites(site)[layer] for layer in neurons]
+    lengths = [max(_length(responses[row]) for row in rows) * len(rows) for rows in batches.plan]
 
-    def batch_counts(number: int) -> dict[str, Tensor]:
-        _, ids, attention, counted = batches[number]
-        ids, attention = ids.to(subject.device), attention.to(subject.device)
-        tables = _traced_digits(
-            subject.model, sites, ids, attention, counted, [*neurons.values()], [*prefixes.values()], shift, bits
-        )
-        return {str(layer): table.cpu() for layer, table in zip(neurons, tables, strict=True)}
+    def tables_of(bundle: Bundle, backend: Any) -> dict[str, Tensor]:
+        tables = sum_digits(
+            subject.model, sites, [batches[number][1:] for number in bundle], [*neurons.values()],
+            [*prefixes.values()], shift, bits, backend,
+        )  # fmt: skip
+        if [tuple(table.shape) for table in tables] != [(len(chosen), 1 << bits) for chosen in neurons.values()]:
+            raise ResultError(f"{subject.runtime.name} delivered counts of another shape than was asked for.")
+        return {str(layer): table.to(torch.int64) for layer, table in zip(neurons, tables, strict=True)}
 
-    start = {str(layer): torch.zeros(len(chosen), 1 << bits, dtype=torch.int64) for layer, chosen in neurons.items()}
-    report = partial(progress, "taking quantiles")
-    sums = _running_sums(start, batch_counts, len(batches), journal, journal_key, report)
+    zero = {str(layer): torch.zeros(len(chosen), 1 << bits, dtype=torch.int64) for layer, chosen in neurons.items()}
+    stage = _Stage(_RANKING, len(batches), progress)
+    (sums,) = _running_sums(subject, [*map(_load, lengths)], tables_of, [zero], journal, journal_key, stage)
     return {layer: sums[str(layer)] for layer in neurons}
 
 
-def _running_sums(
-    start: dict[str, Tensor],
-    batch_sums: Callable[[int], dict[str, Tensor]],
-    batches: int,
-    journal: Journal | None,
-    journal_key: str,
-    report: Callable[[int, int], None],
-) -> dict[str, Tensor]:
-    """Sum what every batch gives, in order, going on from where the journal says that an earlier run was."""
-    sums, done = start, 0
-    if journal is not None and journal.has_tensors(journal_key):
-        sums = journal.get_tensors(journal_key)
-        done = int(sums.pop("batches_done"))
-    report(done, batches)
-    kept_at, cost = time.monotonic(), 0.0
-    for number in range(done, batches):
-        for name, value in batch_sums(number).items():
-            sums[name] += value
-        # Sums of a large model take seconds to write: then not after every batch, but for a tenth of the time at most.
-        due = cost < _CHEAP_WRITE_SECONDS or time.monotonic() - kept_at > 10 * cost or number + 1 == batches
-        if journal is not None and due:
-            started = time.monotonic()
-            journal.put_tensors(journal_key, {**sums, "batches_done": torch.tensor(number + 1)})
-            kept_at = time.monotonic()
-            cost = kept_at - started
-        report(number + 1, batches)
-    return sums
-
-
-def _traced_moments(
-    model: Any, sites: Sequence[str], ids: Tensor, attention: Tensor, counted: Tensor, groups: Tensor, first: int
-) -> Tensor:
-    with torch.no_grad(), model.trace(ids, attention_mask=attention, use_cache=False) as tracer:
-        sums = nnsight.save(collect_moments(model, sites, counted, groups, first))
-        tracer.stop()
-    return sums.cpu()
-
-
-def _traced_digits(
+def sum_digits(
     model: Any,
     sites: Sequence[str],
-    ids: Tensor,
-    attention: Tensor,
-    counted: Tensor,
+    batches: Sequence[tuple[Tensor, Tensor, Tensor]],
     neurons: Sequence[Tensor],
     prefixes: Sequence[Tensor],
     shift: int,
     bits: int,
+    backend: Any = None,
 ) -> list[Tensor]:
-    with torch.no_grad(), model.trace(ids, attention_mask=attention, use_cache=False) as tracer:
-        tables = nnsight.save([])
-        for site, indices, prefix in zip(sites, neurons, prefixes, strict=True):
-            activation = read_activation(model, site)
-            tables.append(count_digits(activation[..., indices], counted, prefix, shift, bits))
-        tracer.stop()
-    return tables
+    """`count_digits` of chosen neurons over some batches, in one session: int32 `[k, 2**bits]` a site."""
+    with model.session(backend=backend):
+        totals = []
+        for ids, attention, counted in batches:
+            with torch.no_grad(), model.trace(ids, attention_mask=attention, use_cache=False) as tracer:
+                tables = []
+                for site, indices, prefix in zip(sites, neurons, prefixes, strict=True):
+                    activation = read_activation(model, site)
+                    table = count_digits(activation[..., indices], counted, prefix, shift, bits)
+                    tables.append(table.to("cpu", torch.int32))
+                tracer.stop()
+            totals = [mine + more for mine, more in zip(totals, tables, strict=True)] if totals else tables
+        totals = nnsight.save(totals)
+    return totals
 
 
-def _refuse_non_finite(sums: Tensor, site: str) -> None:
-    finite = sums[1:].isfinite().all(dim=-1).all(dim=0).all(dim=0)  # [layer]
+@dataclass
+class _Stage:
+    """Tells the listener how far a stage is, and what it waits for."""
+
+    name: str
+    total: int
+    progress: Progress
+    done: int = 0
+
+    def add(self, batches: int) -> None:
+        self.done += batches
+        self.progress(self.name, self.done, self.total)
+
+    def waiting(self, detail: str) -> None:
+        self.progress(self.name + DETAIL + detail, self.done, self.total)
+
+
+def _running_sums(
+    subject: Subject,
+    loads: Sequence[Load],
+    sums_of: Callable[[Bundle, Any], dict[str, Tensor]],
+    start: Sequence[dict[str, Tensor]],
+    journal: Journal | None,
+    key: str,
+    stage: _Stage,
+) -> list[dict[str, Tensor]]:
+    """Sum what the bundles of every group of batches give, going on from where the journal says an earlier run was.
+
+    Args:
+        start: the sums of nothing, for each group.
+    """
+    sums, done = list(start), [set() for _ in start]
+    for group in range(len(start)):
+        if journal is not None and journal.has_tensors(f"{key}-{group:02d}"):
+            sums[group] = journal.get_tensors(f"{key}-{group:02d}")
+            done[group] = set(sums[group].pop(_DONE).tolist())
+    known = set().union(*done)
+    left = {group: sum(load.group == group for load in loads) - len(done[group]) for group in range(len(start))}
+    stage.add(len(known))
+    bundles = [tuple(number for number in bundle if number not in known) for bundle in subject.runtime.bundles(loads)]
+    pending = [bundle for bundle in bundles if bundle]
+    kept_at, cost = time.monotonic(), 0.0
+    for bundle, made in subject.runtime.run(pending, sums_of, journal, key, stage.waiting):
+        group = loads[bundle[0]].group
+        sums[group] = {
+            name: sums[group][name] + value if name in sums[group] else value for name, value in made.items()
+        }
+        done[group] |= set(bundle)
+        left[group] -= len(bundle)
+        # Sums of a large model take seconds to write: where a batch is cheap to repeat, not after every one, but for a
+        # tenth of the time at most.
+        due = subject.runtime.costly or cost < _CHEAP_WRITE_SECONDS or time.monotonic() - kept_at > 10 * cost
+        if journal is not None and (due or not left[group]):
+            started = time.monotonic()
+            kept = {**sums[group], _DONE: torch.tensor(sorted(done[group]))}
+            journal.put_tensors(f"{key}-{group:02d}", kept)
+            kept_at = time.monotonic()
+            cost = kept_at - started
+        stage.add(len(bundle))
+    return sums
+
+
+def _length(response: Response) -> int:
+    return len(response.prompt_ids) + len(response.fed_ids)
+
+
+def _load(tokens: int, group: int = 0) -> Load:
+    return Load(tokens, bytes=3 * torch.int64.itemsize * tokens, group=group)
+
+
+def _refuse_non_finite(sums: dict[str, Tensor], site: str) -> None:
+    finite = (sums["total"].isfinite() & sums["squares"].isfinite()).all(dim=-1).all(dim=0)  # [layer]
     if not finite.all():
         layers = ", ".join(str(layer) for layer in (~finite).nonzero().flatten().tolist())
         raise NumericalError(

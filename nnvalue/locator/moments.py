@@ -1,4 +1,4 @@
-"""Per-neuron statistics of one value's pole: additive, exact in counts, the same whatever the batches."""
+"""Per-neuron statistics of a value's contrasts: additive, exact in counts, the same whatever the batches."""
 
 from __future__ import annotations
 
@@ -24,25 +24,9 @@ class Moments:
     squares: Tensor
 
     @classmethod
-    def zero(cls, folds: int, layers: int, width: int) -> Moments:
-        """Nothing counted yet."""
-        shape = (folds, layers, width)
-        wide = torch.zeros(shape, dtype=torch.float64)
-        return cls(torch.zeros(folds, dtype=torch.int64), torch.zeros(shape, dtype=torch.int64), wide, wide.clone())
-
-    @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> Moments:
-        """The inverse of `tensors`."""
-        return cls(tensors["tokens"], tensors["fired"], tensors["total"], tensors["squares"])
-
-    @classmethod
     def pooled(cls, parts: Sequence[Moments]) -> Moments:
         """Several values' moments as one, as for a higher-order value; folds are put side by side."""
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
-
-    def tensors(self) -> dict[str, Tensor]:
-        """For the journal."""
-        return dict(vars(self))
 
     def folds(self, chosen: slice) -> Moments:
         """The moments of some of the folds."""
@@ -62,3 +46,73 @@ class Moments:
 
     def _count(self) -> int:
         return max(1, int(self.tokens.sum()))
+
+
+@dataclass(frozen=True)
+class ContrastSums:
+    """What one bundle of contrasts comes to; 48 bytes a neuron.
+
+    fired: int32 `[pole, layer, neuron]`, positive pole first.
+    total, squares: float64 `[pole, layer, neuron]`.
+    difference, difference_squares: float32 `[layer, neuron]`, Σd and Σd² over contrasts, where d is the difference of
+        the firing rates of a contrast's two responses (positive − negative).
+    """
+
+    fired: Tensor
+    total: Tensor
+    squares: Tensor
+    difference: Tensor
+    difference_squares: Tensor
+
+    @classmethod
+    def zero(cls, layers: int, width: int) -> ContrastSums:
+        """Nothing counted yet."""
+        poles = torch.zeros(2, layers, width, dtype=torch.float64)
+        paired = torch.zeros(layers, width, dtype=torch.float32)
+        return cls(poles.to(torch.int32), poles, poles, paired, paired)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By name, for the journal."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class ContrastMoments:
+    """The statistics of one value: those of its poles, and of the paired difference between them.
+
+    contrasts: int64 `[fold]`, contrasts both of whose responses have counted tokens.
+    difference, difference_squares: float64 `[fold, layer, neuron]`, Σd and Σd² over these (see `ContrastSums`).
+    dtype: that of the activations, e.g. `float32`.
+    """
+
+    positive: Moments
+    negative: Moments
+    contrasts: Tensor
+    difference: Tensor
+    difference_squares: Tensor
+    dtype: str
+
+    @classmethod
+    def of(cls, folds: Sequence[ContrastSums], tokens: Tensor, contrasts: Tensor, dtype: str) -> ContrastMoments:
+        """From the sums of every fold; `tokens` is int64 `[pole, fold]`."""
+
+        def stacked(name: str, kind: torch.dtype) -> Tensor:
+            return torch.stack([getattr(fold, name) for fold in folds]).to(kind)
+
+        fired, total = stacked("fired", torch.int64), stacked("total", torch.float64)
+        squares = stacked("squares", torch.float64)
+        poles = (Moments(tokens[pole], fired[:, pole], total[:, pole], squares[:, pole]) for pole in (0, 1))
+        paired = (stacked(name, torch.float64) for name in ("difference", "difference_squares"))
+        return cls(*poles, contrasts, *paired, dtype)
+
+    def mean_difference(self) -> Tensor:
+        """Mean of d over contrasts, float64 `[layer, neuron]`: every contrast weighs the same, long or short."""
+        return self.difference.sum(0) / max(1, int(self.contrasts.sum()))
+
+    def standard_error(self) -> Tensor:
+        """Standard error of `mean_difference` over contrasts, float64 `[layer, neuron]`; NaN for fewer than two."""
+        n = int(self.contrasts.sum())
+        if n < 2:
+            return torch.full_like(self.difference[0], torch.nan)
+        variance = (self.difference_squares.sum(0) - n * self.mean_difference().square()) / (n - 1)
+        return (variance.clamp(min=0) / n).sqrt()

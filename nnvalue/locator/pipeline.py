@@ -17,8 +17,8 @@ from nnvalue.artifacts import Journal, digest, is_empty_folder, kind_of, library
 from nnvalue.dataset import SYSTEM_PROMPT, Contrast, ValueInsight, build_contrasts, load_valueinsight
 from nnvalue.errors import ArtifactError, InvalidInputError, UnknownNameError
 from nnvalue.findings import KIND, ValueNeurons, build_table
-from nnvalue.locator.collect import gather_moments
-from nnvalue.locator.moments import Moments
+from nnvalue.locator.collect import gather_contrasts
+from nnvalue.locator.moments import ContrastMoments, Moments
 from nnvalue.locator.quantiles import exact_quantiles
 from nnvalue.locator.score import Scores, firing_difference, split_half_reliability
 from nnvalue.locator.select import Selection, TopK, select_neurons
@@ -156,10 +156,11 @@ class _Run:
         self._progress(OVERALL, 0, self._steps)
         for number, value in enumerate(values):
             members = self._framework.members(value)
-            parts = {pole: [self._moments(name, pole) for name in members] for pole in POLES}
-            positive, negative = (Moments.pooled(parts[pole]) for pole in POLES)
+            parts = [self._moments(name) for name in members]
+            poles = [[part.positive for part in parts], [part.negative for part in parts]]
+            positive, negative = map(Moments.pooled, poles)
             scores = firing_difference(positive, negative)
-            rows += self._selected(number, value, scores)
+            rows += self._selected(number, value, scores, parts[0].dtype)
             for name, kept in maps.items():
                 kept.append(getattr(scores, name).float())
             facts[value] = {
@@ -167,7 +168,8 @@ class _Run:
                 "situations": sum(len(self._contrasts[name]) for name in members),
                 "folds": len(positive.tokens),
                 "tokens": {"positive": int(positive.tokens.sum()), "negative": int(negative.tokens.sum())},
-                "split_half_r": split_half_reliability(parts["positive"], parts["negative"]),
+                "split_half_r": split_half_reliability(*poles),
+                "activation_dtype": parts[0].dtype,
             }
         arrays = {name: torch.stack(kept).numpy() for name, kept in maps.items()}
         return ValueNeurons(values, build_table(rows), arrays, {**spec, "counts": facts}, self._responses_parquet())
@@ -183,21 +185,21 @@ class _Run:
             progress=self._stage(value, pole),
         )
 
-    def _moments(self, value: str, pole: str) -> Moments:
-        moments = gather_moments(
+    def _moments(self, value: str) -> ContrastMoments:
+        moments = gather_contrasts(
             self._subject,
-            self._responses(value, pole),
+            *(self._responses(value, pole) for pole in POLES),
             [contrast.fold for contrast in self._contrasts[value]],
             self._config.site,
             batch_tokens=self._config.batch_tokens,
             journal=self._journal,
-            journal_key=f"{value}-{pole}-moments",
-            progress=self._stage(value, pole),
+            journal_key=f"{value}-moments",
+            progress=self._stage(value),
         )
-        self._step_done()
+        self._step_done(len(POLES))
         return moments
 
-    def _selected(self, number: int, value: str, scores: Scores) -> Iterator[tuple[Any, ...]]:
+    def _selected(self, number: int, value: str, scores: Scores, dtype: str) -> Iterator[tuple[Any, ...]]:
         """Rows of the table: the selected neurons of both poles with their numbers and 95th percentiles."""
         for sign, pole, neurons in zip(
             (1, -1), POLES, select_neurons(scores.delta, self._config.selection), strict=True
@@ -210,6 +212,7 @@ class _Run:
                 [response for name in self._framework.members(value) for response in self._responses(name, pole)],
                 self._config.site,
                 neurons,
+                dtype=dtype,
                 batch_tokens=self._config.batch_tokens,
                 journal=self._journal,
                 journal_key=f"{value}-{pole}-q95",
@@ -247,13 +250,13 @@ class _Run:
                         writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
         return buffer.getvalue()
 
-    def _step_done(self) -> None:
-        self._steps_done += 1
+    def _step_done(self, steps: int = 1) -> None:
+        self._steps_done += steps
         self._progress(OVERALL, min(self._steps_done, self._steps), self._steps)
 
-    def _stage(self, value: str, pole: str) -> Progress:
-        sign = "+" if pole == "positive" else "−"
-        return lambda stage, done, total: self._progress(f"{value} {sign} {stage}", done, total)
+    def _stage(self, value: str, pole: str | None = None) -> Progress:
+        sign = {"positive": "+ ", "negative": "− ", None: ""}[pole]
+        return lambda stage, done, total: self._progress(f"{value} {sign}{stage}", done, total)
 
 
 def _response_row(contrast: Contrast, pole: str, response: Response) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def exact_quantiles(
     neurons: Tensor,
     quantile: float = 0.95,
     *,
+    dtype: str | None = None,
     batch_tokens: int = 8192,
     journal: Journal | None = None,
     journal_key: str = "quantiles",
@@ -37,14 +38,15 @@ def exact_quantiles(
 
     Args:
         neurons: int64 `[k, 2]` of (layer, neuron).
+        dtype: that of the activations, where the model is not here to tell it.
 
     Returns:
         float32 `[k]`.
     """
     tokens = sum(len(response.fed_ids) for response in responses)
-    dtype = getattr(torch, subject.dtype)
-    bits = 11 if dtype == torch.float32 and len(neurons) <= _MANY_NEURONS else 8
-    passes = math.ceil(8 * dtype.itemsize / bits)
+    kind = getattr(torch, dtype or subject.dtype)
+    bits = 11 if kind == torch.float32 and len(neurons) <= _MANY_NEURONS else 8
+    passes = math.ceil(8 * kind.itemsize / bits)
     places = {layer: (neurons[:, 0] == layer).nonzero().flatten() for layer in neurons[:, 0].unique().tolist()}
     chosen = {layer: neurons[place, 1] for layer, place in places.items()}
     prefixes = {layer: torch.zeros_like(indices) for layer, indices in chosen.items()}
@@ -63,5 +65,5 @@ def exact_quantiles(
             prefixes[layer] = (prefixes[layer] << bits) | digit.squeeze(1)
     found = torch.empty(len(neurons), dtype=torch.float32)
     for layer, place in places.items():
-        found[place] = from_sortable_bits(prefixes[layer], dtype).float()
+        found[place] = from_sortable_bits(prefixes[layer], kind).float()
     return found

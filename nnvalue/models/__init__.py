@@ -4,13 +4,17 @@ from nnvalue.models.anatomy import SITES, Anatomy, ModulePaths, known_families, 
 from nnvalue.models.batching import pad_left, plan_batches
 from nnvalue.models.chat import encode_prompt, render_prompt
 from nnvalue.models.generation import Response, generate_responses
+from nnvalue.models.runtime import Bundle, Load, RemoteOptions
 from nnvalue.models.subject import EMBEDDED_NAME, Subject, open_model
 
 __all__ = [
     "EMBEDDED_NAME",
     "SITES",
     "Anatomy",
+    "Bundle",
+    "Load",
     "ModulePaths",
+    "RemoteOptions",
     "Response",
     "Subject",
     "encode_prompt",

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import nnsight
 import torch
+from torch import Tensor
 
 from nnvalue.artifacts import Journal
-from nnvalue.errors import InvalidInputError
+from nnvalue.errors import InvalidInputError, ModelError
 from nnvalue.models.batching import pad_left, plan_batches
 from nnvalue.models.chat import encode_prompt
+from nnvalue.models.runtime import Bundle, Load
 from nnvalue.models.subject import Subject
-from nnvalue.progress import Progress, silent
+from nnvalue.progress import DETAIL, Progress, silent
 from nnvalue.prompts import Prompt
+
+_STAGE = "generating responses"
+_NEUTRAL = {
+    "do_sample": False, "num_beams": 1, "temperature": 1.0, "top_k": 50, "top_p": 1.0, "typical_p": 1.0,
+    "repetition_penalty": 1.0, "encoder_repetition_penalty": 1.0, "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0, "min_length": 0, "suppress_tokens": [],
+    "begin_suppress_tokens": [], "guidance_scale": 1.0, "max_time": 1e9, "remove_invalid_values": False,
+    "renormalize_logits": False, "num_return_sequences": 1, "return_dict_in_generate": False, "use_cache": True,
+}  # fmt: skip
+_STUCK = (
+    "bad_words_ids", "sequence_bias", "forced_bos_token_id", "forced_eos_token_id", "exponential_decay_length_penalty",
+    "watermarking_config", "stop_strings", "prompt_lookup_num_tokens", "min_new_tokens",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,22 +90,39 @@ def generate_responses(
     _check_room(subject, encoded, max_new_tokens)
     plan = plan_batches([len(ids) + max_new_tokens for ids in encoded], batch_tokens)
     responses: dict[int, Response] = {}
-    progress("generating responses", 0, len(prompts))
-    for number, batch in enumerate(plan):
-        key = f"{journal_key}-{number:05d}"
-        if journal is not None and journal.has_json(key):
-            made = [_from_json(entry) for entry in journal.get_json(key)]
-        else:
-            generated = _generate_batch(subject, [encoded[place] for place in batch], max_new_tokens)
+
+    def keep(batch: list[int], made: list[Response]) -> None:
+        responses.update(zip(batch, made, strict=True))
+        progress(_STAGE, len(responses), len(prompts))
+
+    keys = [f"{journal_key}-{number:05d}" for number in range(len(plan))]
+    known = {number for number, key in enumerate(keys) if journal is not None and journal.has_json(key)}
+    progress(_STAGE, 0, len(prompts))
+    for number in sorted(known):
+        keep(plan[number], [_from_json(entry) for entry in journal.get_json(keys[number])])
+    loads = [Load(len(batch) * max(len(encoded[place]) for place in batch), max_new_tokens) for batch in plan]
+    bundles = [tuple(n for n in bundle if n not in known) for bundle in subject.runtime.bundles(loads)]
+
+    def generate(bundle: Bundle, backend: Any) -> list[Tensor]:
+        batches = [pad_left([encoded[place] for place in plan[number]], subject.pad_id) for number in bundle]
+        return generate_batches(subject.model, batches, _greedy_settings(subject, max_new_tokens), backend)
+
+    report = partial(_report, progress, responses, len(prompts))
+    for bundle, tokens in subject.runtime.run([b for b in bundles if b], generate, journal, journal_key, report):
+        for number, new in zip(bundle, tokens, strict=True):
+            texts = [_until_stop(row, stop_tokens(subject)) for row in new.tolist()]
             made = [
-                _response(subject, prompts[place].id, encoded[place], tokens)
-                for place, tokens in zip(batch, generated, strict=True)
+                _response(subject, prompts[place].id, encoded[place], text)
+                for place, text in zip(plan[number], texts, strict=True)
             ]
             if journal is not None:
-                journal.put_json(key, [_to_json(response) for response in made])
-        responses.update(zip(batch, made, strict=True))
-        progress("generating responses", len(responses), len(prompts))
+                journal.put_json(keys[number], [_to_json(response) for response in made])
+            keep(plan[number], made)
     return [responses[place] for place in range(len(prompts))]
+
+
+def _report(progress: Progress, responses: Mapping[int, Response], total: int, detail: str) -> None:
+    progress(_STAGE + DETAIL + detail, len(responses), total)
 
 
 def _check_room(subject: Subject, encoded: list[Sequence[int]], max_new_tokens: int) -> None:
@@ -109,35 +142,45 @@ def stop_tokens(subject: Subject) -> tuple[int, ...]:
     return () if ids is None else tuple(ids) if isinstance(ids, list | tuple) else (ids,)
 
 
-def _generate_batch(subject: Subject, encoded: list[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
-    """New tokens of each row, up to and with the first stop token."""
-    ids, mask = pad_left(encoded, subject.pad_id)
-    stops = stop_tokens(subject)
-    options = {"max_new_tokens": max_new_tokens, "do_sample": False, "eos_token_id": list(stops) or None}
-    ids, mask = ids.to(subject.device), mask.to(subject.device)
-    with _plain_settings(subject):
-        made = _traced_generation(subject.model, ids, mask, options)[:, ids.shape[1] :].tolist()
-    return [_until_stop(row, stops) for row in made]
+def _greedy_settings(subject: Subject, max_new_tokens: int) -> dict[str, Any]:
+    """Every generation setting that a checkpoint could bring along, said aloud.
+
+    transformers fills in whatever a call leaves open from the checkpoint; on a server it cannot be set aside.
+    Raises ModelError where the checkpoint asks for something that a call cannot take back.
+    """
+    own = subject.model._module.generation_config
+    if stuck := [name for name in _STUCK if getattr(own, name, None) is not None]:
+        raise ModelError(
+            f"The generation settings of '{subject.name}' ask for {', '.join(stuck)}, which changes greedy answers and "
+            "cannot be switched off by a call; remove it from its generation_config.json."
+        )
+    stops = list(stop_tokens(subject))
+    return {
+        **_NEUTRAL, "max_new_tokens": max_new_tokens, "eos_token_id": stops or None, "pad_token_id": subject.pad_id
+    }  # fmt: skip
 
 
-@contextmanager
-def _plain_settings(subject: Subject) -> Iterator[None]:
-    """Put the checkpoint's generation settings aside: transformers lets them fill in whatever a call leaves open."""
-    from transformers import GenerationConfig
+def generate_batches(
+    model: Any, batches: Sequence[tuple[Tensor, Tensor]], settings: dict[str, Any], backend: Any = None
+) -> list[Tensor]:
+    """New tokens of every batch, in one session.
 
-    module = subject.model._module
-    own = module.generation_config
-    module.generation_config = GenerationConfig(pad_token_id=subject.pad_id)
-    try:
-        yield
-    finally:
-        module.generation_config = own
+    Args:
+        batches: token ids and attention mask of each, int64 `[batch, token]`, padded on the left.
+        settings: of transformers' `generate`.
+        backend: nnsight's; None for this process.
 
-
-def _traced_generation(model: Any, ids: torch.Tensor, mask: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
-    with torch.no_grad(), model.generate(ids, attention_mask=mask, **options) as tracer:
-        result = tracer.result.save()
-    return result.cpu()
+    Returns:
+        A batch each, int64 `[batch, new token]`; after a stop token there is padding.
+    """
+    with model.session(backend=backend):
+        made = []
+        for ids, mask in batches:
+            with torch.no_grad(), model.generate(ids, attention_mask=mask, **settings) as tracer:
+                tokens = nnsight.save(tracer.result[:, ids.shape[1] :].cpu())
+            made.append(tokens)
+        generated = nnsight.save(made)
+    return generated
 
 
 def _until_stop(tokens: list[int], stops: tuple[int, ...]) -> list[int]:

@@ -1,17 +1,20 @@
-"""Opening a model: the embedded organism, a local folder, a hub id, or one that is in memory already."""
+"""Opening a model: the embedded organism, a local folder, a hub id, or one in memory; here or on a server."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from nnvalue.artifacts import digest
-from nnvalue.errors import ModelError, UnknownNameError
+from nnvalue.errors import InvalidInputError, MissingKeyError, ModelError, UnknownNameError
 from nnvalue.models.anatomy import Anatomy, ModulePaths, resolve_anatomy
+from nnvalue.models.runtime import Here, Rehearsal, Remote, RemoteOptions, Runtime
+from nnvalue.models.server import HOW_TO_SET_A_KEY, Server
 from nnvalue.organism import folder as organism_folder
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ class Subject:
 
     name: what it is called in results; never a path of this machine.
     revision: the hub's commit, where the model came from there.
+    runtime: where its traces run. The weights of a remote subject are not here: its parameters are on `meta`.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Subject:
     tokenizer: PreTrainedTokenizerBase
     anatomy: Anatomy
     revision: str | None = None
+    runtime: Runtime = field(default_factory=Here)
 
     @property
     def config(self) -> Any:
@@ -48,18 +53,17 @@ class Subject:
         return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
 
     @property
-    def device(self) -> torch.device:
-        """Where token ids must lie: the device of the first parameter, the embedding."""
-        return next(self.model._module.parameters()).device
-
-    @property
-    def dtype(self) -> str:
-        """The dtype that the model computes in, e.g. `float32`: that of its first floating-point parameter."""
-        kinds = (value.dtype for value in self.model._module.parameters() if value.is_floating_point())
-        return str(next(kinds)).removeprefix("torch.")
+    def dtype(self) -> str | None:
+        """The dtype of the first floating-point parameter, e.g. `float32`; None for a remote model: the server's."""
+        kinds = (value for value in self.model._module.parameters() if value.is_floating_point())
+        first = next(kinds)
+        return None if first.is_meta else str(first.dtype).removeprefix("torch.")
 
     def identity(self) -> dict[str, Any]:
-        """What a result records of its model, so that it is not used with another one."""
+        """What a result records of its model, so that it is not used with another one.
+
+        What only the weights tell is None for a remote model.
+        """
         config = self.config.to_dict()
         volatile = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
         return {
@@ -77,6 +81,9 @@ class Subject:
 def open_model(
     name: Any = None,
     *,
+    remote: bool | str = False,
+    served_as: str | None = None,
+    remote_options: RemoteOptions | None = None,
     dtype: str | torch.dtype | None = None,
     device_map: Any = None,
     revision: str | None = None,
@@ -85,8 +92,15 @@ def open_model(
 ) -> Subject:
     """Open a causal language model for locating.
 
+    A remote one loads its config and tokenizer here and no weights. The API key is nnsight's own: NDIF_API_KEY, or what
+    `nnsight login` stored.
+
     Args:
         name: None for the embedded organism; a folder; a hub id; or a transformers or nnsight model in memory.
+        remote: True for the NDIF server that nnsight is configured with; the URL of another one; `dry-run` for a
+            rehearsal of the remote path in this process, with the weights here; False for this process.
+        served_as: what the server calls the model; needed where it lies in a local folder.
+        remote_options: how work is cut into jobs and how long it is waited for.
         dtype: `float32`, `bfloat16`, `float16` or a torch dtype; None for that of the checkpoint.
         device_map: as transformers takes it ("auto", "cuda", …; needs accelerate); None for where it loads by itself.
         revision: the hub's branch, tag or commit.
@@ -94,34 +108,82 @@ def open_model(
         paths: where the modules are, for an architecture that is not known.
 
     Raises ModelError, with what to do, if there is no such model, it has no tokenizer, weights are missing or it cannot
-    be loaded, or its architecture is not known; UnknownNameError for another dtype.
+    be loaded, or its architecture is not known; UnknownNameError for another dtype; InsecureHostError, MissingKeyError
+    or InvalidInputError for a server that cannot be used.
     """
     from nnsight import TransformersModel
 
+    server = _server(remote, remote_options or RemoteOptions())
+    if server is None and served_as is not None:
+        raise InvalidInputError(
+            "served_as (--served-as) names a model on a server; give remote (--remote or --host) too."
+        )
+    if server is not None and not (dtype is device_map is None):
+        raise ModelError("The server decides on dtype and devices; leave dtype and device_map to local models.")
     in_memory = isinstance(name, TransformersModel | torch.nn.Module)
     if in_memory and not (dtype is device_map is revision is None):
         raise ModelError("A model in memory is taken as it is; dtype, device_map and revision are for loading one.")
-    if isinstance(name, TransformersModel):
-        return _wrap(type(name).__name__, name, tokenizer or name.tokenizer, paths, revision)
-    if isinstance(name, torch.nn.Module):
-        if tokenizer is None:
-            raise ModelError("A model in memory needs its tokenizer: open_model(model, tokenizer=...).")
-        model = TransformersModel(name, tokenizer=tokenizer, task="text-generation")
-        return _wrap(type(name).__name__, model, tokenizer, paths, revision)
-    source = str(organism_folder() if name is None else name)
-    if _is_local(source):
-        source = _checked_folder(source, revision)
-    tokenizer = tokenizer or _load_tokenizer(source, revision)
-    model = _load_model(source, tokenizer, _torch_dtype(dtype), device_map, revision)
-    shown = EMBEDDED_NAME if name is None else Path(source).resolve().name if Path(source).exists() else source
-    return _wrap(shown, model, tokenizer, paths, getattr(model.config, "_commit_hash", None))
-
-
-def _wrap(name: str, model: Any, tokenizer: Any, paths: ModulePaths | None, revision: str | None) -> Subject:
+    if in_memory:
+        shown, model = type(name).__name__, name
+        if isinstance(name, torch.nn.Module):
+            if tokenizer is None:
+                raise ModelError("A model in memory needs its tokenizer: open_model(model, tokenizer=...).")
+            model = TransformersModel(name, tokenizer=tokenizer, task="text-generation")
+        tokenizer = tokenizer or model.tokenizer
+    else:
+        source = str(organism_folder() if name is None else name)
+        served_as = EMBEDDED_NAME if name is None and server is not None and served_as is None else served_as
+        if _is_local(source):
+            source = _checked_folder(source, revision)
+            if server is not None and served_as is None:
+                raise ModelError(f"'{name}' is a local folder; say what the server calls it: served_as (--served-as).")
+        tokenizer = tokenizer or _load_tokenizer(source, revision)
+        model = (
+            _load_model(source, tokenizer, _torch_dtype(dtype), device_map, revision)
+            if server is None
+            else _load_outline(source, tokenizer, revision)
+        )
+        revision = getattr(model.config, "_commit_hash", None)
+        shown = EMBEDDED_NAME if name is None else Path(source).resolve().name if Path(source).exists() else source
     if tokenizer is None or not len(tokenizer):
-        raise ModelError(f"The model '{name}' has no tokenizer; pass one with open_model(..., tokenizer=...).")
+        raise ModelError(f"The model '{shown}' has no tokenizer; pass one with open_model(..., tokenizer=...).")
     anatomy = resolve_anatomy(model._module, model.config, paths)
-    return Subject(name, model, tokenizer, anatomy, revision)
+    runtime: Runtime = Rehearsal(model) if remote == "dry-run" else Here()
+    if server is not None:
+        _name_on_server(model, served_as)
+        runtime = Remote(server, model, remote_options or RemoteOptions())
+    return Subject(shown, model, tokenizer, anatomy, revision, runtime)
+
+
+def _server(remote: bool | str, options: RemoteOptions) -> Server | None:
+    """The server that is meant, or None if work stays here."""
+    if remote is False or remote == "dry-run":
+        return None
+    from nnsight import CONFIG
+    from nnsight.schema.config import ApiConfig
+
+    if not (remote is True or (isinstance(remote, str) and remote)):
+        raise InvalidInputError(f"remote is True, False, 'dry-run' or the URL of a server, {remote!r} given.")
+    host = CONFIG.API.HOST if remote is True else remote
+    if host.rstrip("/") == ApiConfig().HOST and not CONFIG.API.APIKEY:
+        raise MissingKeyError(f"{host} asks for an API key and none is configured. {HOW_TO_SET_A_KEY}")
+    return Server(host, CONFIG.API.APIKEY, patience=options.patience, allow_http=options.allow_http)
+
+
+def _name_on_server(model: Any, served_as: str | None) -> None:
+    """Let nnsight call the model by the server's name for it; without one the hub is asked how it is spelt."""
+    from nnsight.modeling import huggingface
+
+    if served_as is not None:
+        huggingface._ID_CACHE[model.repo_id] = served_as
+        return
+    try:
+        model.to_model_key()
+    except Exception as error:  # whatever the hub's client raises when it cannot be reached or knows no such model
+        raise ModelError(
+            f"The hub does not tell how '{model.repo_id}' is spelt ({_first_line(error)}); give the server's name "
+            "for it with served_as (--served-as)."
+        ) from None
 
 
 def _is_local(source: str) -> bool:
@@ -171,6 +233,20 @@ def _load_model(source: str, tokenizer: Any, dtype: Any, device_map: Any, revisi
         return TransformersModel(module.eval(), task="text-generation", tokenizer=tokenizer)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"The model '{source}' cannot be loaded: {_first_line(error)}") from None
+
+
+def _load_outline(source: str, tokenizer: Any, revision: str | None) -> TransformersModel:
+    """The model without weights: its module tree on `meta`, and the settings that say what ends an answer."""
+    from nnsight import TransformersModel
+    from transformers import GenerationConfig
+
+    try:
+        model = TransformersModel(source, task="text-generation", tokenizer=tokenizer, revision=revision)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ModelError(f"The config of '{source}' cannot be loaded: {_first_line(error)}") from None
+    with suppress(OSError):  # a checkpoint need not have any; then those of its config stand, as when loaded whole
+        model._module.generation_config = GenerationConfig.from_pretrained(source, revision=revision)
+    return model
 
 
 def _torch_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:

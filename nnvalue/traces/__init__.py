@@ -1,8 +1,9 @@
 """The trace helpers: plain functions to call inside your own `with model.trace(...)` or `model.generate(...)` block.
 
 They import torch and nnsight only and nothing else of nnvalue, so that they can travel by value to a server that has
-never heard of nnvalue. For the same reason they hold no state, register no hooks, read no weights and take device and
-dtype from the activation they are given.
+never heard of nnvalue: importing this package registers it for that, so a trace of yours that calls the helpers runs
+with `remote=True` as it stands. For the same reason they hold no state, register no hooks, read no weights and take
+device and dtype from the activation they are given.
 
 >>> with torch.no_grad(), model.trace(ids, attention_mask=mask, use_cache=False) as tracer:
 ...     found = nnsight.save([])
@@ -13,13 +14,19 @@ dtype from the activation they are given.
 True
 """
 
+import nnsight
+
 from nnvalue.traces.edits import add_to_neurons, set_neurons
 from nnvalue.traces.quantiles import count_digits, from_sortable_bits, sortable_bits
 from nnvalue.traces.sites import read_activation, write_activation
-from nnvalue.traces.statistics import collect_moments, per_neuron_sums
+from nnvalue.traces.statistics import add_up, collect_contrasts, collect_moments, per_neuron_sums
+
+nnsight.register(__name__)
 
 __all__ = [
     "add_to_neurons",
+    "add_up",
+    "collect_contrasts",
     "collect_moments",
     "count_digits",
     "from_sortable_bits",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -80,13 +80,68 @@ def collect_moments(model: Any, sites: Sequence[str], mask: Tensor, groups: Tens
     Returns:
         float32 `[3, group, layer, neuron]`: fired, sum, sum of squares. It is on the device of the first site.
     """
-    sums, scratch = None, None
-    for number, site in enumerate(sites):
-        activation = by_row(read_activation(model, site), mask)[:, first:]
+    sums = None
+    for number, (rows, _) in enumerate(_sums_by_site(model, sites, mask, first)):
         if sums is None:
-            sums = activation.new_zeros(3, len(groups), len(sites), activation.shape[-1], dtype=torch.float32)
+            sums = rows.new_zeros(3, len(groups), len(sites), rows.shape[-1])
+        with torch.autocast(rows.device.type, enabled=False):
+            sums[:, :, number] = (groups.to(rows.device) @ rows).to(sums.device)
+    return sums
+
+
+def collect_contrasts(model: Any, sites: Sequence[str], mask: Tensor, first: int = 0) -> tuple[Tensor, str]:
+    """Sums of both poles, and of their paired difference, at every site of the pass under way.
+
+    The first half of the rows are responses under the positive pole, the second half those of the same contrasts under
+    the negative one. d is the difference of a contrast's two firing rates, each taken over its own counted tokens; a
+    contrast with an empty response has none.
+
+    >>> with torch.no_grad(), model.trace(ids, attention_mask=mask, use_cache=False) as tracer:
+    ...     sums, dtype = collect_contrasts(model, sites, mask)
+    ...     sums, dtype = nnsight.save(sums), nnsight.save(dtype)
+    ...     tracer.stop()
+    >>> sums.shape == (8, len(sites), width), dtype
+    (True, 'float32')
+
+    Args:
+        mask: `[2 * contrast, token]`, 1 where a token counts.
+        first: tokens before this column are known to be uncounted and are not looked at.
+
+    Returns:
+        float32 `[8, layer, neuron]`: fired, sum and sum of squares of the positive pole, the same of the negative one,
+        Σd, Σd²; and the name of the activations' dtype.
+    """
+    sums, dtype = None, ""
+    for number, (rows, kind) in enumerate(_sums_by_site(model, sites, mask, first)):
+        if sums is None:
+            dtype = str(kind).removeprefix("torch.")
+            sums = rows.new_zeros(8, len(sites), rows.shape[-1])
+        poles = rows.unflatten(1, (2, -1))  # [3, pole, contrast, neuron]
+        tokens = mask.to(rows.device, torch.float32).sum(1).unflatten(0, (2, -1)).unsqueeze(-1)
+        rates = poles[0] / tokens.clamp(min=1)
+        difference = (rates[0] - rates[1]) * (tokens > 0).all(0)
+        sums[:3, number] = poles[:, 0].sum(1).to(sums.device)
+        sums[3:6, number] = poles[:, 1].sum(1).to(sums.device)
+        sums[6, number] = difference.sum(0).to(sums.device)
+        sums[7, number] = difference.square().sum(0).to(sums.device)
+    return sums, dtype
+
+
+def add_up(total: Tensor | None, part: Tensor) -> Tensor:
+    """A running sum over batches, kept in float64 in main memory; start it with None.
+
+    >>> add_up(add_up(None, torch.tensor([1.5])), torch.tensor([2.0]))
+    tensor([3.5000], dtype=torch.float64)
+    """
+    part = part.detach().to("cpu", torch.float64)
+    return part if total is None else total + part
+
+
+def _sums_by_site(model: Any, sites: Sequence[str], mask: Tensor, first: int) -> Iterator[tuple[Tensor, torch.dtype]]:
+    """`per_neuron_sums` and the activations' dtype, site by site, with one scratch buffer for all."""
+    scratch = None
+    for site in sites:
+        activation = by_row(read_activation(model, site), mask)[:, first:]
         if scratch is None or scratch.device != activation.device:
             scratch = torch.empty(activation.shape, dtype=torch.float32, device=activation.device)
-        rows = per_neuron_sums(activation, mask[:, first:], scratch)
-        sums[:, :, number] = (groups.to(rows.device) @ rows).to(sums.device)
-    return sums
+        yield per_neuron_sums(activation, mask[:, first:], scratch), activation.dtype

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from nnvalue.errors import DatasetError, NumericalError
-from nnvalue.locator import exact_quantiles, gather_moments
-from nnvalue.locator.collect import TeacherForcedBatches
+from nnvalue.locator import exact_quantiles, gather_contrasts
+from nnvalue.locator.collect import TeacherForcedBatches, teacher_forced
 from nnvalue.models import Response, open_model
 from tests import tiny
 
 FOLDS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1]
-RESPONSES = tiny.random_responses(len(FOLDS))
+POSITIVE = tiny.random_responses(len(FOLDS))
+NEGATIVE = tiny.random_responses(len(FOLDS), seed=5)
 
 
 def hooked(family, batch_inputs, site, anatomy, dtype=torch.float32):
@@ -28,57 +29,66 @@ def hooked(family, batch_inputs, site, anatomy, dtype=torch.float32):
     return seen
 
 
-def reference(family, anatomy, responses, folds, site, batch_tokens=None, dtype=torch.float32):
-    """Fired, sum and sum of squares `[fold, layer, neuron]`, counted token by token in float64.
+def activations(family, anatomy, responses, site, dtype=torch.float32):
+    """Counted activations `[layer, token, neuron]` of each response, every text alone and unpadded, in float64."""
+    found = []
+    for response in responses:
+        ids = torch.tensor([[*response.prompt_ids, *response.token_ids[:-1]]])
+        seen = hooked(family, {"input_ids": ids}, site, anatomy, dtype)
+        found.append(torch.stack(seen)[:, 0, len(response.prompt_ids) :].double())
+    return found
 
-    With `batch_tokens`, left-padded batches with mask-derived positions; without, each text alone and unpadded.
-    """
-    sums = torch.zeros(3, max(folds) + 1, anatomy.layers, anatomy.width, dtype=torch.float64)
-    batches = [[row] for row in range(len(responses))]
-    if batch_tokens:
-        batches = TeacherForcedBatches(responses, batch_tokens, 0).plan
-    for rows in batches:
-        texts = [[*responses[row].prompt_ids, *responses[row].token_ids[:-1]] for row in rows]
-        width = max(map(len, texts))
-        ids = torch.tensor([[0] * (width - len(text)) + text for text in texts])
-        mask = torch.tensor([[0] * (width - len(text)) + [1] * len(text) for text in texts])
-        inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
-        for layer, activation in enumerate(hooked(family, inputs, site, anatomy, dtype)):
-            for place, row in enumerate(rows):
-                n_counted = len(responses[row].token_ids) - 1
-                kept = activation[place, width - n_counted :].double()
-                sums[0, folds[row], layer] += (kept > 0).sum(0)
-                sums[1, folds[row], layer] += kept.sum(0)
-                sums[2, folds[row], layer] += kept.square().sum(0)
-    return sums
+
+def sums(found, folds):
+    """Fired, sum and sum of squares `[3, fold, layer, neuron]`, counted token by token."""
+    total = torch.zeros(3, max(folds) + 1, *found[0].shape[::2], dtype=torch.float64)
+    for kept, fold in zip(found, folds, strict=True):
+        total[0, fold] += (kept > 0).sum(1)
+        total[1, fold] += kept.sum(1)
+        total[2, fold] += kept.square().sum(1)
+    return total
 
 
 @pytest.mark.parametrize("site", ["gate", "down_in"])
-def test_statistics_equal_hooks_on_the_same_left_padded_batches(subject, site):
-    made = gather_moments(subject, RESPONSES, FOLDS, site, batch_tokens=50)
-    expected = reference(subject.anatomy.family, subject.anatomy, RESPONSES, FOLDS, site, batch_tokens=50)
-    assert len(TeacherForcedBatches(RESPONSES, 50, 0)) > 3
-    assert torch.equal(made.fired.double(), expected[0])
-    n = made.tokens.double().clamp(min=1)[:, None, None]
-    scale = expected[1].abs().max() / n.min()
-    assert ((made.total - expected[1]) / n).abs().max() < 1e-5 * max(1.0, scale)
-    assert torch.allclose(made.squares, expected[2], rtol=1e-5)
+def test_statistics_equal_hooks(subject, site):
+    """Left-padded batches that mix poles against every text alone and unpadded, by plain transformers with hooks.
+
+    Catches positions or attention that padding disturbs, tokens that do not count, exchanged poles or folds.
+    """
+    made = gather_contrasts(subject, POSITIVE, NEGATIVE, FOLDS, site, batch_tokens=100)
+    for pole, responses in ((made.positive, POSITIVE), (made.negative, NEGATIVE)):
+        expected = sums(activations(subject.anatomy.family, subject.anatomy, responses, site), FOLDS)
+        assert (pole.fired.double() - expected[0]).abs().sum() <= 2e-5 * pole.fired.sum()
+        n = pole.tokens.double().clamp(min=1)[:, None, None]
+        scale = expected[1].abs().max() / n.min()
+        assert ((pole.total - expected[1]) / n).abs().max() < 1e-5 * max(1.0, scale)
+        assert torch.allclose(pole.squares, expected[2], rtol=1e-4)
 
 
-def test_padding_changes_nothing(subject):
-    """Against every text alone and unpadded: catches positions or attention that padding disturbs."""
-    made = gather_moments(subject, RESPONSES, FOLDS, "gate", batch_tokens=200)
-    expected = reference(subject.anatomy.family, subject.anatomy, RESPONSES, FOLDS, "gate")
-    assert (made.fired.double() - expected[0]).abs().sum() <= 2e-5 * made.fired.sum() + 1
-    assert torch.allclose(made.total, expected[1], rtol=1e-4, atol=1e-3)
+def test_paired_differences_equal_those_worked_out_one_by_one(llama):
+    """d = difference of the two responses' own firing rates; the first contrast has an empty response and no d."""
+    made = gather_contrasts(llama, POSITIVE, NEGATIVE, FOLDS, "gate", batch_tokens=100)
+    rates = [
+        [(kept > 0).double().mean(1) for kept in activations("llama", llama.anatomy, responses, "gate")]
+        for responses in (POSITIVE, NEGATIVE)
+    ]
+    d = [plus - minus for plus, minus in zip(*rates, strict=True)]
+    folds = [[d[n] for n in range(1, len(FOLDS)) if FOLDS[n] == fold] for fold in range(3)]
+    assert made.contrasts.tolist() == [3, 4, 3]
+    assert torch.allclose(made.difference, torch.stack([sum(fold) for fold in folds]), atol=1e-5)
+    assert torch.allclose(made.difference_squares, torch.stack([sum(x * x for x in fold) for fold in folds]), atol=1e-5)
+    every = torch.stack(d[1:])
+    assert torch.allclose(made.mean_difference(), every.mean(0), atol=1e-6)
+    assert torch.allclose(made.standard_error(), every.std(0) / len(every) ** 0.5, atol=1e-6)
 
 
 def test_the_counted_tokens_are_those_that_decoding_feeds(llama):
-    made = gather_moments(llama, RESPONSES, FOLDS, "gate", batch_tokens=50)
+    made = gather_contrasts(llama, POSITIVE, NEGATIVE, FOLDS, "gate", batch_tokens=100)
     expected = [0, 0, 0]
-    for response, fold in zip(RESPONSES, FOLDS, strict=True):
+    for response, fold in zip(POSITIVE, FOLDS, strict=True):
         expected[fold] += len(response.token_ids) - 1
-    assert made.tokens.tolist() == expected
+    assert made.positive.tokens.tolist() == expected
+    assert made.dtype == "float32"
 
 
 def test_teacher_forcing_equals_watching_the_decoder(subject):
@@ -104,12 +114,14 @@ def test_teacher_forcing_equals_watching_the_decoder(subject):
                 for layer, activation in enumerate(seen):
                     sums[0, layer] += (activation[0, 0] > 0).double()
                     sums[1, layer] += activation[0, 0].double()
-    made = gather_moments(subject, responses, [0] * len(responses), "gate")
-    firings = int(made.fired.sum())
+    made = gather_contrasts(subject, responses[:20], responses[20:], [0] * 20, "gate")
+    firings = int(made.positive.fired.sum() + made.negative.fired.sum())
     assert firings > 50_000
-    assert (made.fired.sum(0).double() - sums[0]).abs().sum() <= 2e-5 * firings
-    n = made.tokens.sum()
-    assert ((made.total.sum(0) - sums[1]) / n).abs().max() < 1e-4 * max(1.0, (sums[1] / n).abs().max())
+    counted = made.positive.fired.sum(0) + made.negative.fired.sum(0)
+    assert (counted.double() - sums[0]).abs().sum() <= 2e-5 * firings
+    n = made.positive.tokens.sum() + made.negative.tokens.sum()
+    gap = (made.positive.total.sum(0) + made.negative.total.sum(0) - sums[1]) / n
+    assert gap.abs().max() < 1e-4 * max(1.0, (sums[1] / n).abs().max())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -119,22 +131,29 @@ def test_half_precision_with_long_responses_counts_exactly(dtype):
     random = torch.Generator().manual_seed(0)
     tokens = tuple(torch.randint(6, 64, (701,), generator=random).tolist())
     responses = [Response("a", (7, 8), tokens, "", True), Response("b", (9,), tokens[:400], "", True)]
-    made = gather_moments(subject, responses, [0, 1], "gate")
-    expected = reference("llama", subject.anatomy, responses, [0, 1], "gate", batch_tokens=8192, dtype=dtype)
-    assert made.tokens.tolist() == [700, 399]
-    assert torch.equal(made.fired.double(), expected[0])
-    assert made.fired.max() > 256  # more than bfloat16 can count one by one
-    assert torch.allclose(made.total, expected[1], rtol=1e-5, atol=1e-3)
-    assert torch.allclose(made.squares, expected[2], rtol=1e-5)
+    made = gather_contrasts(subject, responses, responses[::-1], [0, 1], "gate")
+    for fold in (0, 1):  # the same left-padded batches through plain transformers
+        ids, mask, counted = teacher_forced([responses[fold], responses[1 - fold]], 0)
+        inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+        seen = torch.stack(hooked("llama", inputs, "gate", subject.anatomy, dtype)).double()
+        for row, pole in enumerate((made.positive, made.negative)):
+            kept = seen[:, row][:, counted[row].bool()]
+            assert pole.tokens[fold] == kept.shape[1]
+            assert torch.equal(pole.fired[fold], (kept > 0).sum(1))
+            assert torch.allclose(pole.total[fold], kept.sum(1), rtol=1e-5, atol=1e-3)
+            assert torch.allclose(pole.squares[fold], kept.square().sum(1), rtol=1e-5)
+    assert made.positive.tokens.tolist() == [700, 399]
+    assert made.positive.fired.max() > 256  # more than bfloat16 can count one by one
+    assert made.dtype == str(dtype).removeprefix("torch.")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_quantiles_are_the_order_statistic(dtype):
     subject = open_model(tiny.model("llama").to(dtype), tokenizer=tiny.tokenizer())
     neurons = torch.tensor([[2, 5], [0, 1], [2, 0], [0, 39]])
-    made = exact_quantiles(subject, RESPONSES, "gate", neurons, batch_tokens=50)
+    made = exact_quantiles(subject, POSITIVE, "gate", neurons, batch_tokens=50)
     values = [[] for _ in neurons]
-    for _rows, ids, mask, counted in TeacherForcedBatches(RESPONSES, 50, 0):
+    for _rows, ids, mask, counted in TeacherForcedBatches(POSITIVE, 50, 0):
         inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
         seen = hooked("llama", inputs, "gate", subject.anatomy, dtype)
         for place, (layer, neuron) in enumerate(neurons.tolist()):
@@ -145,10 +164,10 @@ def test_quantiles_are_the_order_statistic(dtype):
 
 
 def test_batches_do_not_change_counts(llama):
-    made = [gather_moments(llama, RESPONSES, FOLDS, "gate", batch_tokens=size) for size in (20, 60, 4000)]
+    made = [gather_contrasts(llama, POSITIVE, NEGATIVE, FOLDS, "gate", batch_tokens=n) for n in (20, 60, 4000)]
     for other in made[1:]:
-        assert torch.equal(made[0].fired, other.fired)
-        assert torch.equal(made[0].tokens, other.tokens)
+        assert torch.equal(made[0].positive.fired, other.positive.fired)
+        assert torch.equal(made[0].negative.tokens, other.negative.tokens)
 
 
 def test_nan_in_activations_names_the_layer():
@@ -157,9 +176,10 @@ def test_nan_in_activations_names_the_layer():
         model.model.layers[1].mlp.gate_proj.weight[3, 2] = float("nan")
     subject = open_model(model, tokenizer=tiny.tokenizer())
     with pytest.raises(NumericalError, match=r"site 'gate' hold NaN or infinity in layer 1"):
-        gather_moments(subject, RESPONSES, FOLDS, "gate")
+        gather_contrasts(subject, POSITIVE, NEGATIVE, FOLDS, "gate")
 
 
 def test_only_empty_responses_are_said_so(llama):
+    empty = [Response("a", (5, 6), (1,), "", True)]
     with pytest.raises(DatasetError, match="All responses are empty"):
-        gather_moments(llama, [Response("a", (5, 6), (1,), "", True)], [0], "gate")
+        gather_contrasts(llama, empty, empty, [0], "gate")

@@ -64,7 +64,7 @@ def test_responses_are_kept_as_a_dataset(finished):
 
 
 def test_a_finished_result_is_given_back_without_work(organism, finished, monkeypatch):
-    monkeypatch.setattr(generation, "_generate_batch", lambda *_: pytest.fail("generated again"))
+    monkeypatch.setattr(generation, "generate_batches", lambda *_: pytest.fail("generated again"))
     assert list(locate(organism, out=finished, **SMALL)) == list(ValueNeurons.load(finished))
 
 
@@ -80,7 +80,7 @@ def test_a_result_of_other_settings_is_not_replaced_unless_asked(organism, finis
 
 def test_a_place_that_is_taken_is_refused_before_any_work(organism, tmp_path, monkeypatch):
     (tmp_path / "thesis.txt").write_text("mine")
-    monkeypatch.setattr(generation, "_generate_batch", lambda *_: pytest.fail("worked"))
+    monkeypatch.setattr(generation, "generate_batches", lambda *_: pytest.fail("worked"))
     with pytest.raises(ArtifactError, match="no result of locating"):
         locate(organism, out=tmp_path, overwrite=True, **SMALL)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
@@ -97,17 +97,20 @@ def test_unfinished_work_of_other_settings_is_refused(organism, tmp_path):
 
 def test_stored_responses_are_enough_to_count_again(organism, finished):
     """The ids are kept: the statistics come back without generating anything."""
-    from nnvalue.locator import gather_moments
+    from nnvalue.locator import gather_contrasts
     from nnvalue.models import Response
 
     found = ValueNeurons.load(finished)
-    rows = [row for row in found.response_table() if row["value"] == "power" and row["pole"] == "positive"]
-    responses = [
-        Response(row["situation_id"], tuple(row["prompt_ids"]), tuple(row["token_ids"]), row["text"], row["finished"])
-        for row in rows
-    ]
-    again = gather_moments(organism, responses, [row["fold"] for row in rows], "gate")
-    assert abs(again.firing_rate().float().numpy() - found.maps["firing_positive"][0]).max() < 1e-3
+    poles = {"positive": [], "negative": []}
+    folds = []
+    for row in found.response_table():
+        if row["value"] == "power":
+            ids = tuple(row["prompt_ids"]), tuple(row["token_ids"])
+            poles[row["pole"]].append(Response(row["situation_id"], *ids, row["text"], row["finished"]))
+            folds += [row["fold"]] if row["pole"] == "positive" else []
+    again = gather_contrasts(organism, *poles.values(), folds, "gate")
+    assert (again.positive.firing_rate().float().numpy() == found.maps["firing_positive"][0]).all()
+    assert (again.negative.firing_rate().float().numpy() == found.maps["firing_negative"][0]).all()
 
 
 @pytest.mark.parametrize("name", ["situations", "folds", "max_new_tokens", "batch_tokens"])
@@ -133,7 +136,7 @@ def test_an_interrupted_run_goes_on_and_repeats_no_finished_batch(organism, fini
 
         return call
 
-    for module, name in ((generation, "_generate_batch"), (collect, "_traced_moments"), (collect, "_traced_digits")):
+    for module, name in ((generation, "generate_batches"), (collect, "sum_contrasts"), (collect, "sum_digits")):
         monkeypatch.setattr(module, name, interrupting(getattr(module, name)))
     runs = 0
     while not (tmp_path / "run").exists():
@@ -242,7 +245,7 @@ def test_one_name_instead_of_a_tuple_is_refused():
 
 
 def test_moments_pool_folds_side_by_side():
-    parts = [Moments.zero(2, 1, 3), Moments.zero(3, 1, 3)]
+    parts = [Moments(torch.zeros(n), *torch.zeros(3, n, 1, 3)) for n in (2, 3)]
     parts[1].tokens[0] = 5
     pooled = Moments.pooled(parts)
     assert pooled.tokens.tolist() == [0, 0, 5, 0, 0]

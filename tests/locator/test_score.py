@@ -7,7 +7,11 @@ from nnvalue.locator import Moments, Threshold, TopK, firing_difference, select_
 
 def moments(activations: torch.Tensor, folds: int = 1) -> Moments:
     """From explicit activations `[token, layer, neuron]`, the tokens dealt to folds in turn."""
-    made = Moments.zero(folds, *activations.shape[1:])
+    shape = (folds, *activations.shape[1:])
+    made = Moments(
+        torch.zeros(folds, dtype=torch.int64), torch.zeros(shape, dtype=torch.int64),
+        torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64),
+    )  # fmt: skip
     for number, row in enumerate(activations.double()):
         fold = number % folds
         made.tokens[fold] += 1

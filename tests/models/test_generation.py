@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from nnvalue.artifacts import Journal
-from nnvalue.errors import InvalidInputError
+from nnvalue.errors import InvalidInputError, ModelError
 from nnvalue.models import encode_prompt, generate_responses, generation
 from nnvalue.prompts import Prompt
 from tests import tiny
@@ -42,6 +42,13 @@ def test_penalties_and_sampling_of_a_checkpoint_are_off(tmp_path):
     assert model.generation_config.temperature == 3.0  # the model is left as it was
 
 
+def test_settings_that_a_call_cannot_take_back_are_refused():
+    model = tiny.model("llama")
+    model.generation_config.update(forced_eos_token_id=1, stop_strings=["w3"])
+    with pytest.raises(ModelError, match="ask for forced_eos_token_id, stop_strings"):
+        generate_responses(generation_subject(model), PROMPTS[:1], max_new_tokens=4)
+
+
 def generation_subject(model):
     from nnvalue.models import open_model
 
@@ -50,22 +57,22 @@ def generation_subject(model):
 
 def test_batches_in_the_journal_are_not_generated_again(llama, tmp_path, monkeypatch):
     calls = []
-    real = generation._generate_batch
+    real = generation.generate_batches
 
-    def counted(subject, encoded, max_new_tokens):
+    def counted(model, batches, settings, backend):
         if len(calls) == 2:
             raise KeyboardInterrupt
-        calls.append(len(encoded))
-        return real(subject, encoded, max_new_tokens)
+        calls.append(len(batches))
+        return real(model, batches, settings, backend)
 
-    monkeypatch.setattr(generation, "_generate_batch", counted)
+    monkeypatch.setattr(generation, "generate_batches", counted)
     with pytest.raises(KeyboardInterrupt), Journal(tmp_path / "w", {}) as journal:
         generate_responses(llama, PROMPTS, max_new_tokens=8, batch_tokens=40, journal=journal)
     stopped_after = len(calls)
-    monkeypatch.setattr(generation, "_generate_batch", lambda *a: calls.append(0) or real(*a))
+    monkeypatch.setattr(generation, "generate_batches", lambda *a: calls.append(0) or real(*a))
     with Journal(tmp_path / "w", {}) as journal:
         resumed = generate_responses(llama, PROMPTS, max_new_tokens=8, batch_tokens=40, journal=journal)
-    monkeypatch.setattr(generation, "_generate_batch", real)
+    monkeypatch.setattr(generation, "generate_batches", real)
     plan = generation.plan_batches([len(encode_prompt(llama.tokenizer, p)) + 8 for p in PROMPTS], 40)
     assert stopped_after == 2
     assert len(calls) == len(plan) > 3
