@@ -258,19 +258,20 @@ def _torch_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     return getattr(torch, name)
 
 
-def _weights_sample(module: torch.nn.Module) -> str:
+def _weights_sample(module: torch.nn.Module) -> str | None:
     """sha256 over sixteen entries of every parameter, rounded to bfloat16: tells models of one config apart.
 
     Rounded, so that a model opened in float32 and in bfloat16 is the same one. Parameters that are not in memory
-    (offloaded ones) are passed over.
+    (offloaded ones) are passed over; None where none is.
     """
-    total = hashlib.sha256()
+    total, sampled = hashlib.sha256(), False
     for name, value in module.named_parameters():
         if not value.is_meta:
             flat = value.detach().reshape(-1)
             picked = flat[:: max(1, flat.numel() // 16)][:16].to(torch.bfloat16).float().cpu()
             total.update(name.encode() + picked.numpy().tobytes())
-    return total.hexdigest()
+            sampled = True
+    return total.hexdigest() if sampled else None
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,0 +1,192 @@
+"""The remote path against the local one. What runs on the server has never heard of nnvalue."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from nnvalue import locate
+from nnvalue.artifacts import Journal, digest
+from nnvalue.cli.main import cli
+from nnvalue.dataset import build_contrasts
+from nnvalue.errors import ModelError
+from nnvalue.findings import ValueNeurons
+from nnvalue.locator import exact_quantiles, gather_contrasts
+from nnvalue.models import RemoteOptions, generate_responses, open_model
+from tests import tiny
+from tests.remote.conftest import NAME
+
+SMALL = {"values": ("power", "benevolence"), "situations": 6, "folds": 3}
+LAYERS, WIDTH = 4, 640
+
+
+def assert_equal(mine: ValueNeurons, theirs: ValueNeurons) -> None:
+    """Rankings and counts identical, means too where one thread computes the same batches."""
+    assert mine.values == theirs.values
+    for name in mine.columns:
+        assert np.array_equal(mine.columns[name], theirs.columns[name]), name
+    for name in mine.maps:
+        assert np.array_equal(mine.maps[name], theirs.maps[name]), name
+    assert digest(mine.config["counts"]) == digest(theirs.config["counts"])
+    assert list(mine.response_table()) == list(theirs.response_table())
+
+
+@pytest.fixture(scope="module")
+def local():
+    return locate(**SMALL)
+
+
+def test_a_remote_run_gives_the_same_value_neurons(local, remote):
+    found = locate(remote, **SMALL)
+    assert_equal(local, found)
+    assert all(value.is_meta for value in remote.model._module.parameters())
+    found.require_model(open_model().identity())  # the weights are not known, all else fits
+
+
+def test_the_command_line_needs_one_flag(local, server, tmp_path):
+    line = ["locate", "--host", server.url, "--value", "power", "--value", "benevolence", "--situations", "6"]
+    out = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nnvalue.cli.locate._quiet_libraries", lambda: None)
+        made = CliRunner().invoke(cli, [*line, "--json", "--out", str(out)], catch_exceptions=False)
+    assert made.exit_code == 0
+    assert json.loads(made.stdout)["out"] == str(out)
+    here = locate(**{**SMALL, "folds": 16})
+    assert_equal(here, ValueNeurons.load(out))
+
+
+def test_a_rehearsal_gives_the_same_and_leaves_the_path_alone(local):
+    before = list(sys.path)
+    assert_equal(local, locate(open_model(remote="dry-run"), **SMALL))
+    assert sys.path == before
+
+
+def responses_of(subject, situations: int):
+    from nnvalue.dataset import load_valueinsight
+
+    contrasts = build_contrasts(load_valueinsight(), "power", situations=situations, folds=4)
+    poles = [
+        generate_responses(subject, [getattr(contrast, pole) for contrast in contrasts])
+        for pole in ("positive", "negative")
+    ]
+    return poles, [contrast.fold for contrast in contrasts]
+
+
+@pytest.mark.parametrize("situations", [4, 32])
+def test_what_comes_back_has_the_size_of_the_model(organism, remote, server, situations):
+    """≤ 48 bytes a neuron and 64 kB a bundle, however many situations; one request a bundle, one bundle a fold."""
+    poles, folds = responses_of(organism, situations)
+    before = len(server.log("executed")), len(server.requests())
+    gather_contrasts(remote, *poles, folds, "gate", batch_tokens=200)
+    executed = server.log("executed")[before[0] :]
+    assert len(executed) == len(server.requests()) - before[1] == 4
+    assert len({entry["raw_bytes"] for entry in executed}) == 1
+    assert executed[0]["raw_bytes"] <= 48 * LAYERS * WIDTH + 64_000
+    assert executed[0]["raw_bytes"] == 125_337 or situations == 4  # the same for 4 and for 32 situations
+    assert all(entry["result_bytes"] <= entry["raw_bytes"] for entry in executed)
+
+
+def test_q95_comes_from_passes_over_the_chosen_neurons_only(organism, remote, server):
+    poles, _ = responses_of(organism, 4)
+    neurons = torch.tensor([[0, 5], [3, 600]])
+    before = len(server.log("executed"))
+    there = exact_quantiles(remote, poles[0], "gate", neurons, dtype="float32")
+    assert torch.equal(there, exact_quantiles(organism, poles[0], "gate", neurons))
+    executed = server.log("executed")[before:]
+    assert len(executed) == 3  # digits of 11 bits
+    assert all(entry["raw_bytes"] <= len(neurons) * 2**11 * 4 + 64_000 for entry in executed)
+
+
+def test_limits_cut_work_into_more_bundles_with_the_same_sums(organism, server):
+    poles, folds = responses_of(organism, 8)
+    whole = gather_contrasts(organism, *poles, folds, "gate", batch_tokens=120)
+    for limits in ({"bundle_seconds": 1e-6}, {"bundle_bytes": 1}):
+        cut = open_model(remote=server.url, remote_options=RemoteOptions(**limits))
+        before = len(server.requests())
+        made = gather_contrasts(cut, *poles, folds, "gate", batch_tokens=120)
+        assert len(server.requests()) - before > 4
+        assert torch.equal(made.positive.fired, whole.positive.fired)
+        assert torch.allclose(made.negative.total, whole.negative.total, rtol=1e-12)
+        assert torch.allclose(made.difference, whole.difference, rtol=1e-5, atol=1e-6)
+
+
+def test_jobs_of_all_folds_are_under_way_together(organism, server, tmp_path):
+    """Two are handed in before the first is waited for; their ids are in the journal by then."""
+    poles, folds = responses_of(organism, 8)
+    server.faults([{"on": "job", "kind": "stall", "seconds": 1.0}])
+    heard = []
+    with Journal(tmp_path / "work", {}) as journal:
+
+        def progress(stage, done, total):
+            heard.append((stage, len(list(journal.folder.glob("*-job-*")))))
+
+        gather_contrasts(
+            remote := open_model(remote=server.url), *poles, folds, "gate", journal=journal, progress=progress
+        )
+    assert any("2 jobs" in stage and jobs == 2 for stage, jobs in heard)
+    assert not list((tmp_path / "work").glob("*-job-*"))
+    assert remote.runtime.server.requests == 4
+
+
+def test_opening_costs_the_same_for_any_size_of_model(tmp_path, server):
+    """Config and tokenizer only: no weights are there at all, and a model of 300 M parameters takes no more memory."""
+    script = textwrap.dedent(f"""
+        import resource, sys
+        from nnsight import CONFIG
+        from nnvalue import open_model
+        subject = open_model(sys.argv[1], remote="{server.url}", served_as="any/model")
+        values = list(subject.model._module.parameters())
+        assert all(value.is_meta for value in values)
+        print(sum(value.numel() for value in values), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    """)
+    peaks = []
+    for hidden, layers, low, high in ((256, 8, 5e6, 15e6), (1024, 24, 250e6, 400e6)):
+        folder = tmp_path / str(hidden)
+        sizes = {"hidden_size": hidden, "intermediate_size": 3 * hidden, "num_hidden_layers": layers}
+        tiny.config("llama", **sizes).save_pretrained(folder)
+        tiny.tokenizer().save_pretrained(folder)
+        made = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True, check=True)
+        parameters, peak = map(int, made.stdout.split())
+        assert low < parameters < high
+        peaks.append(peak)
+    assert peaks[1] < 1.05 * peaks[0]
+
+
+def test_a_folder_needs_a_name_on_the_server(tmp_path, server):
+    folder = tiny.save(tmp_path / "model")
+    with pytest.raises(ModelError, match="say what the server calls it"):
+        open_model(folder, remote=server.url)
+    subject = open_model(folder, remote=server.url, served_as="lab/model")
+    assert '"repo_id": "lab/model"' in subject.model.to_model_key()
+    assert subject.identity()["weights_sample_sha256"] is None
+    assert subject.dtype is None
+
+
+def test_the_stop_tokens_are_those_of_the_checkpoint(tmp_path, server):
+    """They lie beside the weights, not in the config: Llama 3's two end tokens would be lost."""
+    from nnvalue.models.generation import stop_tokens
+
+    model = tiny.model("llama")
+    model.generation_config.eos_token_id = [1, 7]
+    model.save_pretrained(tmp_path / "model")
+    tiny.tokenizer().save_pretrained(tmp_path / "model")
+    subject = open_model(tmp_path / "model", remote=server.url, served_as="lab/model")
+    assert stop_tokens(subject) == stop_tokens(open_model(tmp_path / "model")) == (1, 7)
+
+
+def test_what_makes_no_sense_is_refused(server):
+    with pytest.raises(ModelError, match="server decides on dtype"):
+        open_model(remote=server.url, dtype="bfloat16")
+    with pytest.raises(ValueError, match="names a model on a server"):
+        open_model(served_as=NAME)
+    with pytest.raises(ValueError, match="in_flight must be above 0"):
+        RemoteOptions(in_flight=0)
+    with pytest.raises(ValueError, match="URL of a server"):
+        open_model(remote="")
