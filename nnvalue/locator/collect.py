@@ -6,6 +6,9 @@ cost, and they can be taken again from stored responses under any definition.
 
 Work goes to where the model runs in bundles of batches, one nnsight session each, reduced over there: a bundle of
 statistics is (at most) one fold of one value, and comes back as `[layer, neuron]` sums however much went into it.
+
+Only the last pass of a session is stopped after its last site: in the sandbox of NDIF 0.1.2 a pass that follows a
+stopped one fails. The others ask for one token's logits, so that what they compute in vain is small.
 """
 
 from __future__ import annotations
@@ -168,11 +171,15 @@ def sum_contrasts(
     """
     with model.session(backend=backend):
         total, dtype = None, ""
-        for ids, attention, counted in batches:
-            with torch.no_grad(), model.trace(ids, attention_mask=attention, use_cache=False) as tracer:
+        for left, (ids, attention, counted) in zip(range(len(batches) - 1, -1, -1), batches, strict=True):
+            with (
+                torch.no_grad(),
+                model.trace(ids, attention_mask=attention, use_cache=False, logits_to_keep=1) as tracer,
+            ):
                 first = int(counted.any(0).long().argmax())
                 part, dtype = collect_contrasts(model, sites, counted, first)
-                tracer.stop()
+                if not left:
+                    tracer.stop()
             total = add_up(total, part)
         poles = total[:6].unflatten(0, (2, 3))
         sums = {
@@ -241,14 +248,18 @@ def sum_digits(
     """`count_digits` of chosen neurons over some batches, in one session: int32 `[k, 2**bits]` a site."""
     with model.session(backend=backend):
         totals = []
-        for ids, attention, counted in batches:
-            with torch.no_grad(), model.trace(ids, attention_mask=attention, use_cache=False) as tracer:
+        for left, (ids, attention, counted) in zip(range(len(batches) - 1, -1, -1), batches, strict=True):
+            with (
+                torch.no_grad(),
+                model.trace(ids, attention_mask=attention, use_cache=False, logits_to_keep=1) as tracer,
+            ):
                 tables = []
                 for site, indices, prefix in zip(sites, neurons, prefixes, strict=True):
                     activation = read_activation(model, site)
                     table = count_digits(activation[..., indices], counted, prefix, shift, bits)
                     tables.append(table.to("cpu", torch.int32))
-                tracer.stop()
+                if not left:
+                    tracer.stop()
             totals = [mine + more for mine, more in zip(totals, tables, strict=True)] if totals else tables
         totals = nnsight.save(totals)
     return totals

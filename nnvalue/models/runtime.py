@@ -249,7 +249,8 @@ class Remote:
         if any(sign in low for sign in ("payload could not be read", "no module named", "not whitelisted")):
             raise self.server.mismatch(_short(told))
         name = self._model.to_model_key().partition(":")[2]
-        if "traceback" not in low:
+        if "could not deploy" in low or "traceback" not in low:
+            told = told.partition("Traceback")[0]
             deployed = ", ".join(self._deployed()) or "none that it tells of"
             raise NotDeployedError(
                 f"{self.server.host} does not run {name}: {_short(told)} It runs: {deployed}. What it calls a model "

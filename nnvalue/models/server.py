@@ -139,7 +139,7 @@ class Server:
         running = (
             str(entry.get("repo_id", name))
             for name, entry in (entries.items() if isinstance(entries, dict) else ())
-            if isinstance(entry, dict) and entry.get("deployment_level") in _RUNNING_LEVELS
+            if isinstance(entry, dict) and entry.get("deployment_level", "HOT") in _RUNNING_LEVELS
         )
         return sorted(set(running))
 

@@ -21,7 +21,8 @@ from nnvalue.findings import ValueNeurons
 from nnvalue.locator import exact_quantiles, gather_contrasts
 from nnvalue.models import RemoteOptions, generate_responses, open_model
 from tests import tiny
-from tests.remote.conftest import NAME
+from tests.remote.conftest import NAME, SENTINEL
+from tests.remote.strangers import run_stranger
 
 SMALL = {"values": ("power", "benevolence"), "situations": 6, "folds": 3}
 LAYERS, WIDTH = 4, 640
@@ -190,3 +191,10 @@ def test_what_makes_no_sense_is_refused(server):
         RemoteOptions(in_flight=0)
     with pytest.raises(ValueError, match="URL of a server"):
         open_model(remote="")
+
+
+def test_a_strangers_module_works_after_one_line(server, tmp_path):
+    """Its helpers call ours, in traces of its own, with nnsight's own client; here and on the server the same."""
+    here = run_stranger(tmp_path)
+    assert run_stranger(tmp_path, server.url, key=SENTINEL) == here
+    assert len(here["loudest"]) == 4

@@ -1,4 +1,4 @@
-"""Servers die and clients are killed: the result is that of an undisturbed run, and at most one bundle is done twice."""
+"""Servers die and clients are killed: the result is the same, and at most one bundle is done twice."""
 
 from __future__ import annotations
 

@@ -1,0 +1,96 @@
+"""Against a real NDIF server, by both of its ways: in the model's process (trusted keys), in a sandbox (others).
+
+Run by `tests/ndif/run.sh`, which starts the server; skipped elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from nnvalue import locate
+from nnvalue.artifacts import digest
+from nnvalue.dataset import build_contrasts, load_valueinsight
+from nnvalue.errors import NotDeployedError, ServerTraceError
+from nnvalue.findings import ValueNeurons
+from nnvalue.locator import gather_contrasts
+from nnvalue.models import RemoteOptions, generate_responses, open_model
+from tests import tiny
+from tests.remote.strangers import run_stranger
+
+HOSTS = {path: os.environ.get(f"NNVALUE_NDIF_{path.upper()}") for path in ("trusted", "sandboxed")}
+LINE = ["--value", "power", "--situations", "6"]
+SMALL = {"values": ("power",), "situations": 6}
+
+pytestmark = pytest.mark.skipif(None in HOSTS.values(), reason="no NDIF server: bash tests/ndif/run.sh starts one")
+
+
+@pytest.fixture(params=HOSTS)
+def host(request):
+    return HOSTS[request.param]
+
+
+def test_the_command_line_gives_the_same_value_neurons(host, tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    line = [sys.executable, "-m", "nnvalue", "locate", "--host", host, *LINE, "--out", str(tmp_path / "run"), "--json"]
+    made = subprocess.run(line, env=environment, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["out"] == str(tmp_path / "run")
+    here, there = locate(**SMALL), ValueNeurons.load(tmp_path / "run")
+    assert digest(here.config["counts"]) == digest(there.config["counts"])
+    assert list(here.response_table()) == list(there.response_table())
+    for name in ("value", "pole", "layer", "neuron", "delta", "firing_positive", "firing_negative", "q95"):
+        assert np.array_equal(here.columns[name], there.columns[name]), name
+    for name in ("firing_positive", "firing_negative"):
+        assert np.array_equal(here.maps[name], there.maps[name]), name
+    assert np.allclose(here.maps["effect_size"], there.maps["effect_size"], atol=1e-6)
+
+
+def test_counts_are_equal_and_means_too(host, organism):
+    contrasts = build_contrasts(load_valueinsight(), "tradition", situations=6, folds=2)
+    poles = [
+        generate_responses(organism, [getattr(contrast, pole) for contrast in contrasts])
+        for pole in ("positive", "negative")
+    ]
+    arguments = (*poles, [contrast.fold for contrast in contrasts], "down_in")
+    here = gather_contrasts(organism, *arguments, batch_tokens=120)
+    remote = open_model(remote=host)
+    there = gather_contrasts(remote, *arguments, batch_tokens=120)
+    for pole in ("positive", "negative"):
+        mine, theirs = getattr(here, pole), getattr(there, pole)
+        assert torch.equal(mine.fired, theirs.fired)
+        assert torch.equal(mine.tokens, theirs.tokens)
+        assert torch.allclose(mine.mean(), theirs.mean(), atol=1e-6)
+        assert torch.allclose(mine.squares, theirs.squares, rtol=1e-6)
+    assert torch.allclose(here.difference, there.difference, atol=1e-6)
+    assert remote.runtime.server.requests == 2  # a bundle a fold
+
+
+def test_an_error_inside_the_trace_names_the_line(host, organism):
+    remote = open_model(remote=host)
+    object.__setattr__(remote.anatomy, "gate", ("model.layers.0.mlp.act_fn.output", "model.layers.9.mlp.act_fn.output"))
+    contrasts = build_contrasts(load_valueinsight(), "power", situations=2, folds=1)
+    responses = generate_responses(organism, [contrast.positive for contrast in contrasts])
+    with pytest.raises(ServerTraceError, match=r"\(in sites\.py, line \d+; --debug shows all of it\)") as caught:
+        gather_contrasts(remote, responses, responses, [0, 0], "gate")
+    assert "Traceback" in caught.value.__notes__[0]
+
+
+def test_a_model_that_is_not_deployed(tmp_path):
+    folder = tiny.save(tmp_path / "model")
+    remote = open_model(
+        folder, remote=HOSTS["trusted"], served_as="lab/other", remote_options=RemoteOptions(patience=9)
+    )
+    contrasts = build_contrasts(load_valueinsight(), "power", situations=1, folds=1)
+    with pytest.raises(NotDeployedError, match=r"lab/other.*--served-as"):
+        generate_responses(remote, [contrasts[0].positive], max_new_tokens=4)
+
+
+def test_a_strangers_module_works_after_one_line(host, tmp_path):
+    assert run_stranger(tmp_path, host) == run_stranger(tmp_path)
