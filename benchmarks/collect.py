@@ -4,7 +4,8 @@
 
 Arms, in turn, in one process, on the same left-padded batches of prompt + response:
 - bare: `model(ids, attention_mask)` with logits, no counting: the base of every ratio.
-- nnvalue: `gather_moments`: fired, sum and sum of squares per fold, all layers, stopped after the last MLP.
+- nnvalue: `gather_contrasts`: fired, sum and sum of squares per pole and fold, paired differences, all layers, stopped
+  after the last MLP.
 - nnvalue, every token: the same with all tokens counted, so that nothing is saved on the prompt.
 - nnvalue, with the journal: as `locate` runs it, running sums kept on disk after every batch.
 - nnvalue q95, one pass: one counting pass of `exact_quantiles` over 1 % of all neurons.
@@ -25,6 +26,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -42,24 +44,33 @@ from benchmarks.measure import (
 )
 from nnvalue.artifacts import Journal
 from nnvalue.dataset import from_rows, load_valueinsight
-from nnvalue.locator import exact_quantiles, gather_moments, locate
-from nnvalue.locator.collect import TeacherForcedBatches, gather_digit_counts
+from nnvalue.locator import exact_quantiles, gather_contrasts, locate
+from nnvalue.locator.collect import ContrastBatches, gather_digit_counts
 from nnvalue.models import Response, Subject, open_model
 from nnvalue.organism import grammar
 from nnvalue.traces import per_neuron_sums
 
-FOLDS = 16
+CONTRASTS_A_FOLD = 4  # as 64 situations in 16 folds, what `locate` does
 BATCH_TOKENS = 4096
 
 
 class Work:
-    """The same batches for every arm."""
+    """The same batches for every arm; the first half of the responses stand for the positive pole."""
 
-    def __init__(self, responses: list[Response], layers: int, width: int) -> None:
-        self.responses, self.layers, self.width = responses, layers, width
-        self.n_folds = min(FOLDS, len(responses))
-        self.folds = [number % self.n_folds for number in range(len(responses))]
-        self.batches = list(TeacherForcedBatches(responses, BATCH_TOKENS, 0))
+    def __init__(self, responses: list[Response], subject: Subject) -> None:
+        half = len(responses) // 2
+        self.layers, self.width = subject.anatomy.layers, subject.anatomy.width
+        self.poles = responses[:half], responses[half:]
+        self.folds = [number // CONTRASTS_A_FOLD for number in range(half)]
+        self.n_folds = self.folds[-1] + 1
+        places = [[p for p in range(half) if self.folds[p] == fold] for fold in range(self.n_folds)]
+        made = ContrastBatches(subject, *self.poles, places, "gate", BATCH_TOKENS)
+        self.batches = [([*rows, *rows], *made.batch(number)) for number, rows in enumerate(made.plan)]
+
+    def fired(self, subject: Subject, site: str = "gate", **settings: Any) -> Tensor:
+        """Firings that nnvalue counts, `[fold, layer, neuron]`, both poles together."""
+        made = gather_contrasts(subject, *self.poles, self.folds, site, batch_tokens=BATCH_TOKENS, **settings)
+        return made.positive.fired + made.negative.fired
 
     def inputs(self, ids: Tensor, attention: Tensor) -> dict[str, Tensor]:
         """What the model is given: positions follow the mask, as nnsight and `generate` have it."""
@@ -172,11 +183,11 @@ def as_locate_runs_it(subject: Subject, work: Work, q95_of: Tensor | None = None
 
     def run() -> Tensor:
         with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "work", {}) as journal:
-            settings = {"batch_tokens": BATCH_TOKENS, "journal": journal}
-            moments = gather_moments(subject, work.responses, work.folds, "gate", **settings)
+            fired = work.fired(subject, journal=journal)
             if q95_of is not None:
-                exact_quantiles(subject, work.responses, "gate", q95_of, **settings)
-        return moments.fired
+                responses = [*work.poles[0], *work.poles[1]]
+                exact_quantiles(subject, responses, "gate", q95_of, batch_tokens=BATCH_TOKENS, journal=journal)
+        return fired
 
     return run
 
@@ -189,9 +200,9 @@ def measure_shape(shape: str, repetitions: int, quick: bool) -> dict:
     # Half of a batch's tokens or more are prompt, as with real contrasts; the large model gets less of it.
     count, prompt, response = (32, 96, 64) if shape == "512x8" else (8, 32, 24)
     responses = random_responses(count // 4 if quick else count, size["vocab_size"], prompt, response)
-    work = Work(responses, layers, width)
     tokenizer = word_tokenizer(size["vocab_size"])
     subject = open_model(twin(model), tokenizer=tokenizer)
+    work = Work(responses, subject)
     every = [Response(r.prompt_id, r.prompt_ids[:1], (*r.prompt_ids[1:], *r.token_ids), "", False) for r in responses]
     generator = torch.Generator().manual_seed(0)
     chosen = torch.randperm(layers * width, generator=generator)[: layers * width // 100]
@@ -201,12 +212,8 @@ def measure_shape(shape: str, repetitions: int, quick: bool) -> dict:
     hook_model = twin(model)
     arms: dict[str, Callable] = {
         "bare transformers forward": bare(twin(model), work),
-        "nnvalue statistics": lambda: (
-            gather_moments(subject, responses, work.folds, "gate", batch_tokens=BATCH_TOKENS).fired
-        ),
-        "nnvalue statistics, every token counted": lambda: (
-            gather_moments(subject, every, work.folds, "gate", batch_tokens=BATCH_TOKENS).fired
-        ),
+        "nnvalue statistics": partial(work.fired, subject),
+        "nnvalue statistics, every token counted": partial(Work(every, subject).fired, subject),
         "nnvalue q95, one pass": lambda: gather_digit_counts(
             subject, responses, "gate", neurons, prefix, 22, 11, batch_tokens=BATCH_TOKENS
         ),
@@ -220,14 +227,14 @@ def measure_shape(shape: str, repetitions: int, quick: bool) -> dict:
     for name in [name for name, arm in arms.items() if arm is None]:
         print(f"{name}: not installed, left out (pip install 'nnvalue[bench]')")
         del arms[name]
-    check(arms, subject, responses, work)
+    check(arms, subject, work)
     figures = paired(arms, "bare transformers forward", repetitions)
     tokens = sum(int(attention.sum()) for _r, _i, attention, _c in work.batches)
     print_figures(f"Llama {shape}, {len(work.batches)} batches, {tokens} tokens, float32, 1 thread", figures)
     return figures
 
 
-def check(arms: dict[str, Callable], subject: Subject, responses: list[Response], work: Work) -> None:
+def check(arms: dict[str, Callable], subject: Subject, work: Work) -> None:
     """Refuse to time arms that do not count the same."""
     expected = arms["plain hooks"]().long()
     for name in ("nnvalue statistics", "nnvalue statistics, with the journal", "pyvene"):
@@ -237,7 +244,7 @@ def check(arms: dict[str, Callable], subject: Subject, responses: list[Response]
             # None on small models; on large ones a matrix product may round an activation across zero.
             assert off <= 2e-5 * expected.sum(), f"{name} counts otherwise than plain hooks"
     if "TransformerLens (down_in)" in arms:
-        ours = gather_moments(subject, responses, work.folds, "down_in", batch_tokens=BATCH_TOKENS).fired
+        ours = work.fired(subject, "down_in")
         off = int((arms["TransformerLens (down_in)"]().long() - ours).abs().sum())
         print(f"TransformerLens: {off} of {int(ours.sum())} firings differ (its own attention path)")
 

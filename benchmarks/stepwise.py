@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.measure import SHAPES, finish, paired, print_figures, random_llama, twin, word_tokenizer
-from nnvalue.locator import exact_quantiles, gather_moments
-from nnvalue.models import Response, open_model
+from nnvalue.locator import Moments, exact_quantiles, gather_contrasts
+from nnvalue.models import Response, Subject, open_model
 from nnvalue.traces import per_neuron_sums
 
 SHAPE = "512x8"
@@ -77,6 +77,13 @@ def stepwise(
     return run
 
 
+def statistics(subject: Subject, responses: list[Response], batch_tokens: int) -> Moments:
+    """Both halves of the responses as the poles of one fold; their sums together."""
+    half = len(responses) // 2
+    made = gather_contrasts(subject, responses[:half], responses[half:], [0] * half, "gate", batch_tokens=batch_tokens)
+    return Moments.pooled([made.positive, made.negative])
+
+
 @click.command()
 @click.option("--quick", is_flag=True, help="Small work, few repetitions: does it run?")
 @click.option("--save", is_flag=True, help="Keep the figures in benchmarks/results/.")
@@ -92,13 +99,11 @@ def main(quick: bool, save: bool) -> None:
     drawn = torch.randperm(8 * width, generator=torch.Generator().manual_seed(0))[: 8 * width // 100]
     chosen = torch.stack((drawn // width, drawn % width), dim=1)
     arms = {
-        "teacher-forced, nnvalue": lambda: gather_moments(
-            subject, responses, [0] * len(responses), "gate", batch_tokens=tokens
-        ),
+        "teacher-forced, nnvalue": lambda: statistics(subject, responses, tokens),
         "while decoding, the same reductions": stepwise(twin(model), responses, batch),
         "while decoding, counts and histogram": stepwise(twin(model), responses, batch, histogram=True),
         "teacher-forced, with exact q95 of 1 %": lambda: (
-            gather_moments(subject, responses, [0] * len(responses), "gate", batch_tokens=tokens),
+            statistics(subject, responses, tokens),
             exact_quantiles(subject, responses, "gate", chosen, batch_tokens=tokens),
         ),
     }

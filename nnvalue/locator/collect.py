@@ -99,7 +99,7 @@ def gather_contrasts(
         raise DatasetError("All responses are empty, so there is nothing to count; does the model answer prompts?")
     counts = torch.tensor([[len(response.fed_ids) for response in pole] for pole in (positive, negative)])
     places = [[place for place, fold in enumerate(folds) if fold == number] for number in range(max(folds) + 1)]
-    batches = _ContrastBatches(subject, positive, negative, places, site, batch_tokens)
+    batches = ContrastBatches(subject, positive, negative, places, site, batch_tokens)
     sums = _running_sums(
         subject, batches.loads, batches.sums_of, [batches.zero() for _ in places], journal, f"{journal_key}-fold",
         _Stage(_COUNTING, len(batches.loads), progress),
@@ -112,8 +112,11 @@ def gather_contrasts(
     return ContrastMoments.of([ContrastSums(**made) for made in sums], tokens, contrasts, dtypes.pop())
 
 
-class _ContrastBatches:
-    """Batches that hold both responses of a contrast, and contrasts of one fold only."""
+class ContrastBatches:
+    """Batches that hold both responses of a contrast, and contrasts of one fold only.
+
+    plan: the contrasts of each batch; loads: what each batch costs.
+    """
 
     def __init__(
         self,
@@ -126,13 +129,18 @@ class _ContrastBatches:
     ) -> None:
         self._subject, self._poles, self._site = subject, (positive, negative), site
         lengths = [max(map(_length, pair)) for pair in zip(positive, negative, strict=True)]
-        self._plan: list[list[int]] = []
+        self.plan: list[list[int]] = []
         self.loads: list[Load] = []
         for fold, places in enumerate(folds):
             for chosen in plan_batches([lengths[place] for place in places], max(1, batch_tokens // 2)):
                 rows = [places[number] for number in chosen]
-                self._plan.append(rows)
+                self.plan.append(rows)
                 self.loads.append(_load(2 * len(rows) * max(lengths[row] for row in rows), fold))
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """As `teacher_forced`: the positive responses of some contrasts, then the negative ones."""
+        rows = [pole[place] for pole in self._poles for place in self.plan[number]]
+        return teacher_forced(rows, self._subject.pad_id)
 
     def zero(self) -> dict[str, Tensor]:
         """The sums of nothing."""
@@ -141,10 +149,7 @@ class _ContrastBatches:
 
     def sums_of(self, bundle: Bundle, backend: Any) -> dict[str, Tensor]:
         """The sums of some batches, and an empty tensor of the activations' dtype."""
-        batches = []
-        for number in bundle:
-            rows = [pole[row] for pole in self._poles for row in self._plan[number]]
-            batches.append(teacher_forced(rows, self._subject.pad_id))
+        batches = [self.batch(number) for number in bundle]
         anatomy = self._subject.anatomy
         sums, dtype = sum_contrasts(self._subject.model, anatomy.sites(self._site), batches, backend)
         if dtype not in _DTYPES or tuple(sums["fired"].shape) != (2, anatomy.layers, anatomy.width):
