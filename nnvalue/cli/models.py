@@ -8,13 +8,16 @@ import click
 
 
 @click.command("models")
+@click.option("--remote", is_flag=True, help="Also ask NDIF, or the server that nnsight is configured with.")
+@click.option("--host", metavar="URL", help="Also ask this NDIF server what it runs.")
+@click.option("--allow-http", is_flag=True, help="Allow http:// to another machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-def command(as_json: bool) -> None:
+def command(remote: bool, host: str | None, allow_http: bool, as_json: bool) -> None:
     """What is embedded and which architectures are known."""
     from rich.console import Console
     from rich.table import Table
 
-    from nnvalue.models import EMBEDDED_NAME, SITES, known_families
+    from nnvalue.models import EMBEDDED_NAME, SITES, RemoteOptions, find_server, known_families
     from nnvalue.organism import folder
 
     config = json.loads((folder() / "config.json").read_text(encoding="utf-8"))
@@ -26,8 +29,11 @@ def command(as_json: bool) -> None:
         "neurons_a_layer": config["intermediate_size"],
         "parameters": training["parameters"],
     }
+    server = find_server(host or remote, RemoteOptions(allow_http=allow_http))
+    deployed = server.deployed() if server else []
     if as_json:
-        click.echo(json.dumps({"embedded": [embedded], "architectures": known_families(), "sites": SITES}))
+        known = {"embedded": [embedded], "architectures": known_families(), "sites": SITES}
+        click.echo(json.dumps({**known, **({"host": server.host, "deployed": deployed} if server else {})}))
         return
     console = Console()
     table = Table(title="Embedded model (used without --model)", title_justify="left")
@@ -37,3 +43,5 @@ def command(as_json: bool) -> None:
     console.print(table)
     console.print(f"Known architectures: {', '.join(known_families())}. Sites: {', '.join(SITES)}.")
     console.print("Any model of these: nnvalue locate --model FOLDER_OR_HUB_ID")
+    if server:
+        console.print(f"{server.host} runs: {', '.join(deployed) or 'nothing that it tells of'}", soft_wrap=True)

@@ -5,7 +5,7 @@ from nnvalue.models.batching import pad_left, plan_batches
 from nnvalue.models.chat import encode_prompt, render_prompt
 from nnvalue.models.generation import Response, generate_responses
 from nnvalue.models.runtime import Bundle, Load, RemoteOptions
-from nnvalue.models.subject import EMBEDDED_NAME, Subject, open_model
+from nnvalue.models.subject import EMBEDDED_NAME, Subject, find_server, open_model
 
 __all__ = [
     "EMBEDDED_NAME",
@@ -18,6 +18,7 @@ __all__ = [
     "Response",
     "Subject",
     "encode_prompt",
+    "find_server",
     "generate_responses",
     "known_families",
     "open_model",

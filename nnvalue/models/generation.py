@@ -100,7 +100,8 @@ def generate_responses(
     progress(_STAGE, 0, len(prompts))
     for number in sorted(known):
         keep(plan[number], [_from_json(entry) for entry in journal.get_json(keys[number])])
-    loads = [Load(len(batch) * max(len(encoded[place]) for place in batch), max_new_tokens) for batch in plan]
+    sizes = [len(batch) * max(len(encoded[place]) for place in batch) for batch in plan]
+    loads = [Load(size, max_new_tokens, bytes=2 * torch.int64.itemsize * size) for size in sizes]
     bundles = [tuple(n for n in bundle if n not in known) for bundle in subject.runtime.bundles(loads)]
 
     def generate(bundle: Bundle, backend: Any) -> list[Tensor]:

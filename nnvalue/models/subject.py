@@ -113,7 +113,7 @@ def open_model(
     """
     from nnsight import TransformersModel
 
-    server = _server(remote, remote_options or RemoteOptions())
+    server = find_server(remote, remote_options or RemoteOptions())
     if server is None and served_as is not None:
         raise InvalidInputError(
             "served_as (--served-as) names a model on a server; give remote (--remote or --host) too."
@@ -155,8 +155,11 @@ def open_model(
     return Subject(shown, model, tokenizer, anatomy, revision, runtime)
 
 
-def _server(remote: bool | str, options: RemoteOptions) -> Server | None:
-    """The server that is meant, or None if work stays here."""
+def find_server(remote: bool | str, options: RemoteOptions) -> Server | None:
+    """The server that is meant by `remote` (see `open_model`), or None if work stays here.
+
+    Raises MissingKeyError, InsecureHostError or InvalidInputError if it cannot be used.
+    """
     if remote is False or remote == "dry-run":
         return None
     from nnsight import CONFIG

@@ -8,7 +8,7 @@
 # and a process namespace, whose end is the end of every process in it. The command finds
 #     NNVALUE_NDIF_TRUSTED     the API whose requests run in the model's own process
 #     NNVALUE_NDIF_SANDBOXED   the API whose requests run in NDIF's sandbox, as the public service's do
-# Exit status: the command's; 1 if the server does not start; 77 if this machine cannot run it.
+# Exit status: the command's; 75 if the server does not start; 77 if this machine cannot run it.
 #
 # Settings: NNVALUE_NDIF_ENV     the server's environment, made if it is not there (default: .ndif-env)
 #           NNVALUE_NDIF_MODELS  JSON object, served name -> absolute folder (default: the organism as nnvalue/organism)
@@ -48,11 +48,11 @@ make_environment() {
     return 1
   fi
   say "making the server's environment in $NNVALUE_NDIF_ENV (about 2 GB)"
-  python3 -m venv --clear "$NNVALUE_NDIF_ENV"
   local pip=("$NNVALUE_NDIF_ENV/bin/python" -m pip --disable-pip-version-check install --quiet)
-  "${pip[@]}" "$torch"
-  "${pip[@]}" -r "$here/requirements.txt"
-  "${pip[@]}" --no-deps --ignore-requires-python "$ndif"
+  python3 -m venv --clear "$NNVALUE_NDIF_ENV" &&
+    "${pip[@]}" "$torch" &&
+    "${pip[@]}" -r "$here/requirements.txt" &&
+    "${pip[@]}" --no-deps --ignore-requires-python "$ndif" || exit 75
   cp "$here/requirements.txt" "$NNVALUE_NDIF_ENV/requirements.txt"
 }
 
@@ -118,7 +118,7 @@ fail() {
     say "--- the end of $(basename "$log")"
     tail -n 25 "$log" >&2
   done
-  exit 1
+  exit 75
 }
 
 # until_true SECONDS COMMAND [ARG...]: waits, and gives up early when a process that should run for good has ended.

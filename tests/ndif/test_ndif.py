@@ -25,8 +25,8 @@ from tests import tiny
 from tests.remote.strangers import run_stranger
 
 HOSTS = {path: os.environ.get(f"NNVALUE_NDIF_{path.upper()}") for path in ("trusted", "sandboxed")}
-LINE = ["--value", "power", "--situations", "6"]
-SMALL = {"values": ("power",), "situations": 6}
+LINE = ["--value", "power", "--situations", "2"]
+SMALL = {"values": ("power",), "situations": 2}
 
 pytestmark = pytest.mark.skipif(None in HOSTS.values(), reason="no NDIF server: bash tests/ndif/run.sh starts one")
 
