@@ -172,7 +172,13 @@ class _Run:
                 "activation_dtype": parts[0].dtype,
             }
         arrays = {name: torch.stack(kept).numpy() for name, kept in maps.items()}
-        return ValueNeurons(values, build_table(rows), arrays, {**spec, "ran_on": self._subject.runtime.name, "counts": facts}, self._responses_parquet())
+        return ValueNeurons(
+            values,
+            build_table(rows),
+            arrays,
+            {**spec, "ran_on": self._subject.runtime.name, "counts": facts},
+            self._responses_parquet(),
+        )
 
     def _responses(self, value: str, pole: str) -> list[Response]:
         return generate_responses(

@@ -135,7 +135,7 @@ class Remote:
 
     def __init__(self, server: Server, model: Any, options: RemoteOptions) -> None:
         self.server, self.options = server, options
-        self._model = model
+        self._model, self.model_key = model, model.to_model_key()
         self._parameters = sum(value.numel() for value in model._module.parameters())
         self._started = time.monotonic()
 
@@ -209,7 +209,7 @@ class Remote:
         with suppress(HandedInError):
             work(bundle, backend)
         try:
-            return self.server.submit(self._model.to_model_key(), self._model._remoteable_get_env(), backend.payload)
+            return self.server.submit(self.model_key, self._model._remoteable_get_env(), backend.payload)
         except PayloadTooLargeError as error:
             if len(bundle) == 1:
                 raise RemoteError(str(error)) from None
@@ -248,7 +248,7 @@ class Remote:
             return None
         if any(sign in low for sign in ("payload could not be read", "no module named", "not whitelisted")):
             raise self.server.mismatch(_short(told))
-        name = self._model.to_model_key().partition(":")[2]
+        name = self.model_key.partition(":")[2]
         if "could not deploy" in low or "traceback" not in low:
             told = told.partition("Traceback")[0]
             deployed = ", ".join(self._deployed()) or "none that it tells of"
@@ -276,7 +276,7 @@ class Remote:
             )
         states = sorted({job.status.lower() for job in flying.values()})
         report(f"{len(flying)} job{'s' if len(flying) > 1 else ''} {' and '.join(states)}")
-        self.server.sleep(max(0.0, min(job.next_look for job in flying.values()) - time.monotonic()))
+        time.sleep(max(0.0, min(job.next_look for job in flying.values()) - time.monotonic()))
 
     def _expected_seconds(self, load: Load) -> float:
         """A guess that only cuts work into jobs; deliberately pessimistic, so that no server's time limit is met.

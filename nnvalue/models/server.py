@@ -7,7 +7,7 @@ import ipaddress
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,7 +63,6 @@ class Server:
     patience: float = 300.0
     timeout: float = 60.0
     allow_http: bool = False
-    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     sent_bytes: int = 0
     received_bytes: int = 0
     requests: int = 0
@@ -101,7 +100,7 @@ class Server:
 
     def state(self, job: str) -> JobState:
         """What the server says of a job."""
-        answer = self._ask("GET", f"{self.host}/response/{job}", missing_ok=True)
+        answer = self._ask("GET", f"{self.host}/response/{job}", absent=(404,))
         if answer is None:
             return JobState(None)
         told = self._json(answer)
@@ -119,9 +118,9 @@ class Server:
         if not isinstance(data, str):
             raise ResultError(f"{self.host} completed a job without saying where its result is.")
         url = checked_host(data, self.allow_http)
-        content = self._ask("GET", url, with_key=False, missing_ok=True)
+        content = self._ask("GET", url, with_key=False, absent=(403, 404, 410))
         if content is None:
-            raise JobLostError(f"{self.host} completed a job, but its result is gone.")
+            raise JobLostError(f"{self.host} completed a job, but its result is gone.")  # or its address has expired
         self.received_bytes += len(content.content)
         try:
             plain = zstandard.ZstdDecompressor().decompress(content.content)
@@ -157,9 +156,9 @@ class Server:
 
     def _ask(
         self, method: str, url: str, *, headers: dict[str, str] | None = None, with_key: bool = True,
-        missing_ok: bool = False, **content: Any,
+        absent: tuple[int, ...] = (), **content: Any,
     ) -> Any:  # fmt: skip
-        """One answer, after as many tries as patience allows; None for a 404 if that is no error."""
+        """One answer, after as many tries as patience allows; None for a status that says it is not there."""
         import httpx
 
         signed = {"auth": self._sign} if self.key and with_key else {}
@@ -176,7 +175,7 @@ class Server:
                 if answer.is_success:
                     self.answered = True
                     return answer
-                if answer.status_code == 404 and missing_ok:
+                if answer.status_code in absent:
                     return None
                 reason = f"HTTP {answer.status_code}: {self._detail(answer)}"
                 if answer.status_code not in _PASSING:
@@ -188,7 +187,7 @@ class Server:
                     f"{self.host} gave no useful answer for {patience:.0f} s ({reason}). Finished work is kept: "
                     "start the same command again when the server answers."
                 )
-            self.sleep(wait)
+            time.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _sign(self, request: Any) -> Any:

@@ -98,6 +98,7 @@ PASSING = [
     {"on": "response", "kind": "stall", "seconds": 10},
     {"on": "result", "kind": "status", "status": 500, "detail": "busy"},
     {"on": "result", "kind": "status", "status": 404, "detail": "gone"},
+    {"on": "result", "kind": "status", "status": 403, "detail": "Request has expired"},
     {"on": "result", "kind": "truncate"},
     {"on": "result", "kind": "close"},
     {"on": "result", "kind": "corrupt"},

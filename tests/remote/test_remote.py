@@ -165,7 +165,9 @@ def test_a_folder_needs_a_name_on_the_server(tmp_path, server):
     with pytest.raises(ModelError, match="say what the server calls it"):
         open_model(folder, remote=server.url)
     subject = open_model(folder, remote=server.url, served_as="lab/model")
-    assert '"repo_id": "lab/model"' in subject.model.to_model_key()
+    again = open_model(folder, remote=server.url, served_as="lab/same-model")
+    assert '"repo_id": "lab/model"' in subject.runtime.model_key
+    assert '"repo_id": "lab/same-model"' in again.runtime.model_key
     assert subject.identity()["weights_sample_sha256"] is None
     assert subject.dtype is None
 
@@ -198,3 +200,23 @@ def test_a_strangers_module_works_after_one_line(server, tmp_path):
     here = run_stranger(tmp_path)
     assert run_stranger(tmp_path, server.url, key=SENTINEL) == here
     assert len(here["loudest"]) == 4
+
+
+def run(*line: str):
+    return CliRunner().invoke(cli, line)
+
+
+def test_what_a_server_runs_is_listed(server):
+    told = json.loads(run("models", "--host", server.url, "--json").stdout)
+    assert told["deployed"] == [NAME]
+    assert f"{server.url} runs: {NAME}" in run("models", "--host", server.url).stdout
+
+
+def test_options_about_a_server_need_one(tmp_path):
+    for option in ("--timeout", "--in-flight", "--bundle-bytes"):
+        made = run("locate", option, "5", "--out", str(tmp_path / "run"))
+        assert made.exit_code == 2
+        assert f"{option} is about a server; give --remote or --host too." in made.stderr
+    assert "names a model on a server" in str(run("locate", "--served-as", "x").exception)
+    assert "--allow-http" in str(run("locate", "--host", "http://10.0.0.7:1").exception)
+    assert not list(tmp_path.iterdir())
