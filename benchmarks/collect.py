@@ -215,7 +215,7 @@ def measure_shape(shape: str, repetitions: int, quick: bool) -> dict:
         "nnvalue statistics": partial(work.fired, subject),
         "nnvalue statistics, every token counted": partial(Work(every, subject).fired, subject),
         "nnvalue q95, one pass": lambda: gather_digit_counts(
-            subject, responses, "gate", neurons, prefix, 22, 11, batch_tokens=BATCH_TOKENS
+            subject, responses, "gate", neurons, prefix, 22, 11, "float32", batch_tokens=BATCH_TOKENS
         ),
         "nnvalue statistics, with the journal": as_locate_runs_it(subject, work),
         "nnvalue statistics + exact q95, all passes": as_locate_runs_it(subject, work, pairs),

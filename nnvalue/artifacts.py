@@ -237,6 +237,10 @@ class Journal:
         self.close()
         self.folder.rmdir()
 
+    def json_keys(self, prefix: str) -> list[str]:
+        """The finished JSON units whose key begins so."""
+        return sorted(path.stem for path in self.folder.glob("*.json") if path.stem.startswith(prefix))
+
     def has_json(self, key: str) -> bool:
         """Whether the unit `key` is done."""
         return (self.folder / f"{key}.json").exists()
@@ -264,10 +268,6 @@ class Journal:
     def put_tensors(self, key: str, tensors: Mapping[str, torch.Tensor]) -> None:
         """Keep a unit's tensors."""
         write_tensors(self.folder / f"{key}.safetensors", tensors)
-
-    def drop_tensors(self, key: str) -> None:
-        """Forget a unit."""
-        (self.folder / f"{key}.safetensors").unlink(missing_ok=True)
 
     def get_tensors(self, key: str) -> dict[str, torch.Tensor]:
         """A finished unit's tensors. Raises ArtifactError if they are damaged."""

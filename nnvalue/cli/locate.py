@@ -13,6 +13,8 @@ import click
 
 from nnvalue.cli.subjects import model_options, server_options, take_subject
 
+_A_DAY = 86_400.0
+
 
 class _Situations(click.ParamType):
     """A number, or `all`."""
@@ -130,7 +132,8 @@ def _progress() -> Iterator[Any]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[waiting]}"),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    # All of a stage counts for its speed: jobs on a server take minutes each, and rich looks back 30 s by itself.
+    with Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=_A_DAY) as bars:
         blank = {"rate": "", "waiting": ""}
         overall = bars.add_task(OVERALL, total=None, **blank)
         current = {"stage": "opening the model", "task": bars.add_task("opening the model", total=None, **blank)}

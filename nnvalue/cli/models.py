@@ -29,7 +29,7 @@ def command(remote: bool, host: str | None, allow_http: bool, as_json: bool) -> 
         "neurons_a_layer": config["intermediate_size"],
         "parameters": training["parameters"],
     }
-    server = find_server(host or remote, RemoteOptions(allow_http=allow_http))
+    server = find_server(host or remote, RemoteOptions(allow_http=allow_http), needs_key=False)
     deployed = server.deployed() if server else []
     if as_json:
         known = {"embedded": [embedded], "architectures": known_families(), "sites": SITES}

@@ -7,8 +7,10 @@ cost, and they can be taken again from stored responses under any definition.
 Work goes to where the model runs in bundles of batches, one nnsight session each, reduced over there: a bundle of
 statistics is (at most) one fold of one value, and comes back as `[layer, neuron]` sums however much went into it.
 
-Only the last pass of a session is stopped after its last site: in the sandbox of NDIF 0.1.2 a pass that follows a
-stopped one fails. The others ask for one token's logits, so that what they compute in vain is small.
+In a session every statement stands on one line: nnsight's rehearsal (`remote="local"`) finds a pass by its line in the
+file, and what it ships has one line a statement. Only the last pass of a session is stopped after its last site: in the
+sandbox of NDIF 0.1.2 a pass that follows a stopped one fails. The others ask for one token's logits, so that what they
+compute in vain is small.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ _COUNTING, _RANKING = "collecting activations", "taking quantiles"
 _DTYPES = ("float32", "bfloat16", "float16")
 _DONE, _DTYPE = "batches_done", "dtype"
 _CHEAP_WRITE_SECONDS = 0.5
+_LEAN = {"use_cache": False, "logits_to_keep": 1}
 
 
 class TeacherForcedBatches:
@@ -106,7 +109,9 @@ def gather_contrasts(
     )  # fmt: skip
     dtypes = {str(made.pop(_DTYPE).dtype).removeprefix("torch.") for made in sums if _DTYPE in made}
     if len(dtypes) != 1:
-        raise ResultError(f"The activations changed their dtype midway ({', '.join(sorted(dtypes))}); run it afresh.")
+        raise ResultError(
+            f"The activations changed their dtype ({', '.join(sorted(dtypes))}); run it afresh (--overwrite)."
+        )
     tokens = torch.stack([counts[:, place].sum(1) for place in places], dim=1)
     contrasts = torch.stack([(counts[:, place] > 0).all(0).sum() for place in places])
     return ContrastMoments.of([ContrastSums(**made) for made in sums], tokens, contrasts, dtypes.pop())
@@ -152,10 +157,9 @@ class ContrastBatches:
         batches = [self.batch(number) for number in bundle]
         anatomy = self._subject.anatomy
         sums, dtype = sum_contrasts(self._subject.model, anatomy.sites(self._site), batches, backend)
-        if dtype not in _DTYPES or tuple(sums["fired"].shape) != (2, anatomy.layers, anatomy.width):
-            raise ResultError(
-                f"{self._subject.runtime.name} delivered sums of another shape or dtype than this model's."
-            )
+        _check_delivery(sums, self.zero(), self._subject)
+        if dtype not in _DTYPES:
+            raise ResultError(f"{self._subject.runtime.name} delivered activations of dtype {str(dtype)[:20]}.")
         _refuse_non_finite(sums, self._site)
         return {**sums, _DTYPE: torch.empty(0, dtype=getattr(torch, dtype))}
 
@@ -177,10 +181,7 @@ def sum_contrasts(
     with model.session(backend=backend):
         total, dtype = None, ""
         for left, (ids, attention, counted) in zip(range(len(batches) - 1, -1, -1), batches, strict=True):
-            with (
-                torch.no_grad(),
-                model.trace(ids, attention_mask=attention, use_cache=False, logits_to_keep=1) as tracer,
-            ):
+            with torch.no_grad(), model.trace(ids, attention_mask=attention, **_LEAN) as tracer:
                 first = int(counted.any(0).long().argmax())
                 part, dtype = collect_contrasts(model, sites, counted, first)
                 if not left:
@@ -206,6 +207,7 @@ def gather_digit_counts(
     prefixes: Mapping[int, Tensor],
     shift: int,
     bits: int,
+    dtype: str,
     *,
     batch_tokens: int = 8192,
     journal: Journal | None = None,
@@ -217,24 +219,29 @@ def gather_digit_counts(
     Args:
         neurons: layer -> int64 `[k]`, the chosen neurons, layers in forward order.
         prefixes: layer -> int64 `[k]`, the digits known so far.
+        dtype: that of the activations; their bits mean nothing in another one.
 
     Returns:
         layer -> int64 `[k, 2**bits]`.
+
+    Raises ResultError if the activations have another dtype.
     """
     batches = TeacherForcedBatches(responses, batch_tokens, subject.pad_id)
     sites = [subject.anatomy.sites(site)[layer] for layer in neurons]
     lengths = [max(_length(responses[row]) for row in rows) * len(rows) for rows in batches.plan]
 
     def tables_of(bundle: Bundle, backend: Any) -> dict[str, Tensor]:
-        tables = sum_digits(
+        tables, found = sum_digits(
             subject.model, sites, [batches[number][1:] for number in bundle], [*neurons.values()],
             [*prefixes.values()], shift, bits, backend,
         )  # fmt: skip
-        if [tuple(table.shape) for table in tables] != [(len(chosen), 1 << bits) for chosen in neurons.values()]:
-            raise ResultError(f"{subject.runtime.name} delivered counts of another shape than was asked for.")
-        return {str(layer): table.to(torch.int64) for layer, table in zip(neurons, tables, strict=True)}
+        if found != dtype:
+            raise ResultError(f"The activations are {found} now and were {dtype} before; run it afresh (--overwrite).")
+        made = {str(layer): table for layer, table in zip(neurons, tables, strict=False)}
+        _check_delivery(made, zero, subject)
+        return {name: table.to(torch.int64) for name, table in made.items()}
 
-    zero = {str(layer): torch.zeros(len(chosen), 1 << bits, dtype=torch.int64) for layer, chosen in neurons.items()}
+    zero = {str(layer): torch.zeros(len(chosen), 1 << bits, dtype=torch.int32) for layer, chosen in neurons.items()}
     stage = _Stage(_RANKING, len(batches), progress)
     (sums,) = _running_sums(subject, [*map(_load, lengths)], tables_of, [zero], journal, journal_key, stage)
     return {layer: sums[str(layer)] for layer in neurons}
@@ -249,25 +256,27 @@ def sum_digits(
     shift: int,
     bits: int,
     backend: Any = None,
-) -> list[Tensor]:
-    """`count_digits` of chosen neurons over some batches, in one session: int32 `[k, 2**bits]` a site."""
+) -> tuple[list[Tensor], str]:
+    """`count_digits` of chosen neurons over some batches, in one session.
+
+    Returns:
+        int32 `[k, 2**bits]` a site, and the name of the activations' dtype.
+    """
     with model.session(backend=backend):
-        totals = []
+        totals, dtype = [], ""
         for left, (ids, attention, counted) in zip(range(len(batches) - 1, -1, -1), batches, strict=True):
-            with (
-                torch.no_grad(),
-                model.trace(ids, attention_mask=attention, use_cache=False, logits_to_keep=1) as tracer,
-            ):
+            with torch.no_grad(), model.trace(ids, attention_mask=attention, **_LEAN) as tracer:
                 tables = []
                 for site, indices, prefix in zip(sites, neurons, prefixes, strict=True):
                     activation = read_activation(model, site)
+                    dtype = str(activation.dtype).removeprefix("torch.")
                     table = count_digits(activation[..., indices], counted, prefix, shift, bits)
                     tables.append(table.to("cpu", torch.int32))
                 if not left:
                     tracer.stop()
             totals = [mine + more for mine, more in zip(totals, tables, strict=True)] if totals else tables
-        totals = nnsight.save(totals)
-    return totals
+        counts, dtype = nnsight.save(totals), nnsight.save(dtype)
+    return counts, dtype
 
 
 @dataclass
@@ -330,6 +339,24 @@ def _running_sums(
             cost = kept_at - started
         stage.add(len(bundle))
     return sums
+
+
+def _sum(so_far: Tensor | None, more: Tensor) -> Tensor:
+    if so_far is not None and not more.numel() and so_far.dtype != more.dtype:
+        raise ResultError(f"The activations were {so_far.dtype} and are {more.dtype} now; run it afresh (--overwrite).")
+    return more if so_far is None else so_far + more
+
+
+def _check_delivery(made: Any, expected: dict[str, Tensor], subject: Subject) -> None:
+    """Refuse what has not the names, shapes and dtypes that were asked for."""
+
+    def form(tensors: Any) -> Any:
+        return {name: (tuple(value.shape), value.dtype) for name, value in tensors.items()}
+
+    if not isinstance(made, dict) or not all(isinstance(value, Tensor) for value in made.values()):
+        raise ResultError(f"{subject.runtime.name} delivered something else than the sums that were asked for.")
+    if form(made) != form(expected):
+        raise ResultError(f"{subject.runtime.name} delivered sums of other shapes than were asked for.")
 
 
 def _length(response: Response) -> int:

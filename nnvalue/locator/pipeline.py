@@ -122,6 +122,7 @@ def locate(
     spec["settings"]["selection"]["rule"] = type(config.selection).__name__
     if out is not None and not overwrite and (known := _finished(out, spec)):
         return known
+    subject.runtime.begin()
     with _work_folder(out, spec, overwrite) as journal:
         run = _Run(subject, config, framework, contrasts, journal, progress)
         found = run.value_neurons(values, spec)
@@ -176,7 +177,7 @@ class _Run:
             values,
             build_table(rows),
             arrays,
-            {**spec, "ran_on": self._subject.runtime.name, "counts": facts},
+            {**spec, "counts": facts},
             self._responses_parquet(),
         )
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nnvalue.artifacts import Journal
+from nnvalue.errors import InvalidInputError
 from nnvalue.locator.collect import gather_digit_counts
 from nnvalue.models import Response, Subject
 from nnvalue.progress import Progress, silent
@@ -43,6 +44,8 @@ def exact_quantiles(
     Returns:
         float32 `[k]`.
     """
+    if dtype is None and subject.dtype is None:
+        raise InvalidInputError("The dtype of a remote model's activations must be given: dtype=moments.dtype.")
     tokens = sum(len(response.fed_ids) for response in responses)
     kind = getattr(torch, dtype or subject.dtype)
     bits = 11 if kind == torch.float32 and len(neurons) <= _MANY_NEURONS else 8
@@ -55,7 +58,7 @@ def exact_quantiles(
     }  # from 1
     for number in reversed(range(passes)):
         tables = gather_digit_counts(
-            subject, responses, site, chosen, prefixes, number * bits, bits,
+            subject, responses, site, chosen, prefixes, number * bits, bits, dtype or subject.dtype,
             batch_tokens=batch_tokens, journal=journal, journal_key=f"{journal_key}-digit{number}", progress=progress,
         )  # fmt: skip
         for layer, table in tables.items():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nnvalue.artifacts import Journal
-from nnvalue.errors import InvalidInputError, ModelError
+from nnvalue.errors import InvalidInputError, ModelError, ResultError
 from nnvalue.models.batching import pad_left, plan_batches
 from nnvalue.models.chat import encode_prompt
 from nnvalue.models.runtime import Bundle, Load
@@ -106,8 +106,11 @@ def generate_responses(
 
     def generate(bundle: Bundle, backend: Any) -> list[Tensor]:
         batches = [pad_left([encoded[place] for place in plan[number]], subject.pad_id) for number in bundle]
-        return generate_batches(subject.model, batches, _greedy_settings(subject, max_new_tokens), backend)
+        made = generate_batches(subject.model, batches, settings, backend)
+        _check_tokens(made, [len(ids) for ids, _ in batches], subject)
+        return made
 
+    settings = _greedy_settings(subject, max_new_tokens)
     report = partial(_report, progress, responses, len(prompts))
     for bundle, tokens in subject.runtime.run([b for b in bundles if b], generate, journal, journal_key, report):
         for number, new in zip(bundle, tokens, strict=True):
@@ -120,6 +123,17 @@ def generate_responses(
                 journal.put_json(keys[number], [_to_json(response) for response in made])
             keep(plan[number], made)
     return [responses[place] for place in range(len(prompts))]
+
+
+def _check_tokens(made: Any, rows: list[int], subject: Subject) -> None:
+    """Refuse what is no batch of tokens for every batch of prompts."""
+    if not isinstance(made, list) or [_row_count(tokens) for tokens in made] != rows:
+        raise ResultError(f"{subject.runtime.name} delivered something else than the answers that were asked for.")
+
+
+def _row_count(tokens: Any) -> int | None:
+    whole = isinstance(tokens, Tensor) and tokens.dim() == 2 and not tokens.is_floating_point()
+    return len(tokens) if whole else None
 
 
 def _report(progress: Progress, responses: Mapping[int, Response], total: int, detail: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,27 +18,32 @@ Bundle = tuple[int, ...]
 
 _ATTEMPTS = 3
 _SURELY_LOST = 3.0  # seconds after which a job is given up that the server knew before
+_LONGEST_QUEUE = 86_400.0  # a state that has not changed for a day is a leftover
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 
 
 @dataclass
 class Job:
-    """A job at the server, or one to be handed in again when it has no id.
+    """A job at the server, or one to be handed in (again) when it has no id.
 
     seen: whether the server is known to have known it.
+    next_look: when to do something about it, by `time.monotonic()`.
     """
 
     id: str | None
     seen: bool = False
     status: str = "SENT"
+    description: str = ""
     attempts: int = 1
     since: float = field(default_factory=time.monotonic)
+    running_since: float | None = None
     unknown_since: float | None = None
     next_look: float = 0.0
 
-    def age(self) -> float:
-        """Seconds since it was handed in, or taken over from an earlier run."""
-        return time.monotonic() - self.since
+    def told(self) -> str:
+        """Its state in a few words, e.g. `running`; with the server's own words while it is queued."""
+        waits = self.status not in ("SENT", "RUNNING") and self.description
+        return self.status.lower() + (f" ({self.description[:60]})" if waits else "")
 
     def note(self, state: JobState) -> None:
         """Remember what was said, and when to ask again: the longer it takes, the less often."""
@@ -47,41 +51,55 @@ class Job:
         if state.status is None:
             self.unknown_since = self.unknown_since or now
         else:
-            self.status, self.seen, self.unknown_since = state.status, True, None
-        self.next_look = now + min(max(_FIRST_PAUSE, self.age() / 5), _LONGEST_PAUSE)
+            self.status, self.description = state.status, state.description
+            self.seen, self.unknown_since = True, None
+            if state.status == "RUNNING" and self.running_since is None:
+                self.running_since = now
+        self.next_look = now + min(max(_FIRST_PAUSE, (now - self.since) / 5), _LONGEST_PAUSE)
 
-    def silent_for(self, seconds: float) -> bool:
-        """Whether the server has known nothing of it for so long, or for a moment if it knew it before."""
-        if self.unknown_since is None:
-            return False
-        return time.monotonic() - self.unknown_since > (min(seconds, _SURELY_LOST) if self.seen else seconds)
+    def overdue(self, lost_after: float, job_timeout: float) -> bool:
+        """Whether it has run for too long, or is not known to the server for too long (soon, if it was before)."""
+        now = time.monotonic()
+        if self.unknown_since is not None:
+            return now - self.unknown_since > (min(lost_after, _SURELY_LOST) if self.seen else lost_after)
+        if self.running_since is not None:
+            return now - self.running_since > job_timeout
+        return now - self.since > _LONGEST_QUEUE
 
-    def lose(self, reason: RemoteError) -> None:
-        """Have it handed in again; raise the reason if that was tried often enough."""
+    def lose(self, reason: RemoteError, pause: float = 0.0) -> None:
+        """Have it handed in again after a pause, longer each time; raise the reason if that was tried often enough."""
         if self.attempts >= _ATTEMPTS:
             raise reason
+        now = time.monotonic()
+        self.next_look = now + pause * 2 ** (self.attempts - 1)
         self.attempts += 1
-        self.id, self.status, self.since, self.next_look = None, "SENT", time.monotonic(), 0.0
-        self.unknown_since, self.seen = None, False
+        self.id, self.status, self.description, self.since = None, "SENT", "", now
+        self.seen, self.running_since, self.unknown_since = False, None, None
 
 
 class JobIds:
     """Ids of jobs under way, in the journal; of other servers they mean nothing."""
 
     def __init__(self, journal: Journal | None, key: str, host: str) -> None:
-        self._journal, self._key, self._host = journal, key, host
+        self._journal, self._key, self._host = journal, f"{key}-job-", host
 
-    def get(self, bundle: Bundle) -> str | None:
-        """The job that an earlier run handed in for a bundle."""
-        if self._journal is None or not self._journal.has_json(self._name(bundle)):
-            return None
-        entry = self._journal.get_json(self._name(bundle))
-        return entry["id"] if entry["host"] == self._host else None
+    def known(self, pending: set[int]) -> dict[Bundle, str]:
+        """Jobs that an earlier run handed in, as far as all their batches are still to be done."""
+        found: dict[Bundle, str] = {}
+        for name in self._journal.json_keys(self._key) if self._journal is not None else ():
+            entry = self._journal.get_json(name)
+            bundle = tuple(entry["batches"])
+            if entry["host"] == self._host and pending.issuperset(bundle):
+                found[bundle] = entry["id"]
+                pending = pending - set(bundle)
+            else:
+                self._journal.drop_json(name)
+        return found
 
     def put(self, bundle: Bundle, job: str) -> None:
         """Write a job down."""
         if self._journal is not None:
-            self._journal.put_json(self._name(bundle), {"host": self._host, "id": job})
+            self._journal.put_json(self._name(bundle), {"host": self._host, "id": job, "batches": list(bundle)})
 
     def drop(self, bundle: Bundle) -> None:
         """Strike a job out."""
@@ -89,7 +107,7 @@ class JobIds:
             self._journal.drop_json(self._name(bundle))
 
     def _name(self, bundle: Bundle) -> str:
-        return f"{self._key}-job-{digest(bundle)[:16]}"
+        return self._key + digest(list(bundle))[:16]
 
 
 class HandedInError(Exception):
@@ -99,12 +117,14 @@ class HandedInError(Exception):
 class HandIn(Backend):
     """Writes a session down instead of running it."""
 
-    def __init__(self, serialize: Callable[..., bytes]) -> None:
-        self._serialize, self.payload = serialize, b""
+    def __init__(self) -> None:
+        self.payload = b""
 
     def __call__(self, tracer: Any = None) -> None:
         """Keep the session as bytes, and leave."""
-        self.payload = self._serialize(tracer, compress=True)
+        from nnsight.schema.request import RequestModel
+
+        self.payload = RequestModel.serialize(tracer, compress=True)
         raise HandedInError
 
 

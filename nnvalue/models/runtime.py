@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nnsight.tracing.backend import Backend
@@ -28,11 +27,10 @@ from nnvalue.errors import (
     PayloadTooLargeError,
     RemoteError,
     ResultError,
-    RunTimeoutError,
     ServerTraceError,
 )
 from nnvalue.models.jobs import Bundle, Deliver, HandedInError, HandIn, Job, JobIds
-from nnvalue.models.server import JobState, Server
+from nnvalue.models.server import Server, client_version
 
 Work = Callable[[Bundle, Backend | None], Any]
 Report = Callable[[str], None]
@@ -58,9 +56,10 @@ class RemoteOptions:
     bundle_seconds: expected run time of one job, at most.
     bundle_bytes: tokens and masks of one job, at most, in bytes before compression.
     in_flight: jobs that lie at the server at one time.
-    job_timeout: seconds after which a job that does not end counts as lost.
+    job_timeout: seconds of running after which a job that does not end counts as lost.
     timeout: seconds for the whole run; None for as long as it takes.
     lost_after: seconds for which a server may know nothing of a job that it took.
+    retry_pause: seconds before a job that met a passing trouble is handed in again; twice as many the next time.
     patience: seconds of failed requests without a good one after which a run stops.
     allow_http: whether plain http to another machine is allowed.
     """
@@ -71,6 +70,7 @@ class RemoteOptions:
     job_timeout: float = 7200.0
     timeout: float | None = None
     lost_after: float = 120.0
+    retry_pause: float = 10.0
     patience: float = 300.0
     allow_http: bool = False
 
@@ -85,6 +85,13 @@ class Here:
 
     name = "local"
     costly = False  # what a bundle gave is cheap to have again
+
+    def identity(self) -> dict[str, str]:
+        """What a result records of where it ran."""
+        return {"host": self.name}
+
+    def begin(self) -> None:
+        """Start the clock of a run; there is none here."""
 
     def bundles(self, loads: Sequence[Load]) -> list[Bundle]:
         """One batch a bundle, so that little is lost when a run is stopped."""
@@ -137,12 +144,20 @@ class Remote:
         self.server, self.options = server, options
         self._model, self.model_key = model, model.to_model_key()
         self._parameters = sum(value.numel() for value in model._module.parameters())
-        self._started = time.monotonic()
 
     @property
     def name(self) -> str:
         """The server's URL."""
         return self.server.host
+
+    def identity(self) -> dict[str, str]:
+        """What a result records of where it ran."""
+        return {"host": self.server.host, "model_key": self.model_key}
+
+    def begin(self) -> None:
+        """Start the clock of a run."""
+        if self.options.timeout is not None:
+            self.server.deadline = time.monotonic() + self.options.timeout
 
     def bundles(self, loads: Sequence[Load]) -> list[Bundle]:
         """Neighbouring batches together, up to the limits of expected run time and size; always at least one."""
@@ -173,110 +188,88 @@ class Remote:
         job is struck from it once its result was taken, that is when the next one is asked for.
         """
         desk = JobIds(journal, key, self.server.host)
-        waiting, flying = deque(bundles), {}
-        for bundle in bundles:
-            if (known := desk.get(bundle)) is not None:
-                waiting.remove(bundle)
-                flying[bundle] = Job(known, seen=True)
+        flying = {bundle: Job(known, seen=True) for bundle, known in desk.known(set().union(*bundles)).items()}
+        taken = set().union(*flying)
+        left = (tuple(number for number in bundle if number not in taken) for bundle in bundles)
+        waiting = deque(bundle for bundle in left if bundle)
+        done, total = 0, len(flying) + len(waiting)
         while waiting or flying:
             while waiting and len(flying) < self.options.in_flight:
-                bundle = waiting.popleft()
-                try:
-                    flying[bundle] = Job(self._hand_in(bundle, work))
-                except PayloadTooLargeError:
-                    waiting.extendleft(reversed(_halves(bundle)))
-                    continue
-                desk.put(bundle, flying[bundle].id)
+                flying[waiting.popleft()] = Job(None)
             for bundle, job in list(flying.items()):
-                parts, result = self._look_after(bundle, job, work)
+                parts, result = self._attend(bundle, job, work, desk)
                 if result is not None:
                     yield bundle, result
-                if parts is not None:
+                    done += 1
+                if parts:
                     waiting.extendleft(reversed(parts))
-                if result is not None or parts is not None:
+                    total += len(parts) - 1
+                if parts or result is not None:
                     desk.drop(bundle)
                     del flying[bundle]
-                elif job.id is None:
-                    job.id = self._hand_in(bundle, work)
-                    desk.put(bundle, job.id)
-            self._wait(flying, report)
+            if flying:
+                states = (f"bundle {done + n} of {total} {job.told()}" for n, job in enumerate(flying.values(), 1))
+                report(", ".join(states))
+                self.server.check_time()
+                until = min(job.next_look for job in flying.values())
+                until = until if self.server.deadline is None else min(until, self.server.deadline)
+                time.sleep(max(0.0, until - time.monotonic()))
 
-    def _hand_in(self, bundle: Bundle, work: Work) -> str:
-        """Submit a bundle. Raises PayloadTooLargeError only where it could be cut, else a plain RemoteError."""
-        from nnsight.schema.request import RequestModel
-
-        backend = HandIn(RequestModel.serialize)
-        with suppress(HandedInError):
-            work(bundle, backend)
-        try:
-            return self.server.submit(self.model_key, self._model._remoteable_get_env(), backend.payload)
-        except PayloadTooLargeError as error:
-            if len(bundle) == 1:
-                raise RemoteError(str(error)) from None
-            raise
-
-    def _look_after(self, bundle: Bundle, job: Job, work: Work) -> tuple[list[Bundle] | None, Any]:
-        """Ask for a job if it is time. Returns its parts if it must be cut, or its result if it is there."""
+    def _attend(self, bundle: Bundle, job: Job, work: Work, desk: JobIds) -> tuple[list[Bundle], Any]:
+        """Hand a job in, or ask for it, if it is time. Returns its parts if it must be cut, or its result if there."""
         if time.monotonic() < job.next_look:
-            return None, None
+            return [], None
+        if job.id is None:
+            try:
+                job.id = self.server.submit(
+                    self.model_key, self._model._remoteable_get_env(), _written_down(work, bundle)
+                )
+            except PayloadTooLargeError:
+                if len(bundle) == 1:
+                    raise
+                return _halves(bundle), None
+            desk.put(bundle, job.id)
         state = self.server.state(job.id)
         job.note(state)
         if state.status == "COMPLETED":
             try:
-                values = self.server.result(state.data)
-                return None, _delivered(work, bundle, values, self.server.host)
+                return [], _delivered(work, bundle, self.server.result(state.data), self.server.host)
             except (ResultError, JobLostError) as error:
                 job.lose(error)
         elif state.status == "ERROR":
-            return self._failed(bundle, job, state), None
-        elif job.silent_for(self.options.lost_after) or job.age() > self.options.job_timeout:
+            desk.drop(bundle)  # whatever comes of it, this job will not change its mind
+            return self._failed(bundle, job, state.description), None
+        elif job.overdue(self.options.lost_after, self.options.job_timeout):
             job.lose(JobLostError(f"{self.server.host} does not finish a job, or has forgotten it ({job.status})."))
-        return None, None
+        return [], None
 
-    def _failed(self, bundle: Bundle, job: Job, state: JobState) -> list[Bundle] | None:
+    def _failed(self, bundle: Bundle, job: Job, told: str) -> list[Bundle]:
         """Cut a job that was too much, try one again that met a passing trouble; else raise what there is to say."""
-        told = state.description
-        low = told.lower()
-        if any(sign in low for sign in ("out of memory", "timed out", "time limit", "exceeded the execution")):
+        host, low, why = self.server.host, told.lower(), last_words(told)
+        if _says(low, "out of memory", "timed out", "time limit", "execution timeout"):
             if len(bundle) > 1:
                 return _halves(bundle)
-            raise ServerTraceError(
-                f"One batch is too much for {self.server.host} ({_short(told)}); try a smaller --batch-tokens."
-            )
-        if any(sign in low for sign in ("try again later", "evicted", "preempted")):
-            job.lose(JobLostError(f"{self.server.host} did not run a job: {_short(told)}"))
-            return None
-        if any(sign in low for sign in ("payload could not be read", "no module named", "not whitelisted")):
-            raise self.server.mismatch(_short(told))
-        name = self.model_key.partition(":")[2]
-        if "could not deploy" in low or "traceback" not in low:
-            told = told.partition("Traceback")[0]
-            deployed = ", ".join(self._deployed()) or "none that it tells of"
+            raise ServerTraceError(f"One batch is too much for {host} ({why}); try a smaller --batch-tokens.")
+        if _says(low, "could not deploy", "not deployed", "error provisioning model", "error starting model"):
+            name = self.model_key.partition(":")[2]
+            why = last_words(told.partition("Traceback")[0])
             raise NotDeployedError(
-                f"{self.server.host} does not run {name}: {_short(told)} It runs: {deployed}. What it calls a model "
+                f"{host} does not run {name}: {why} It runs: {self.server.deployed_in_words()}. What it calls a model "
                 "that lies in a local folder is given with --served-as."
             )
-        error = ServerTraceError(f"Our trace failed on {self.server.host}: {_short(told)}{_place(told)}")
+        unreadable = _says(low, "payload could not be read")
+        if unreadable and (theirs := self.server.nnsight_version()) != client_version():
+            raise self.server.mismatch(why, theirs)
+        if not unreadable and _says(low, "no module named", "not whitelisted", "architecture on this server"):
+            raise self.server.mismatch(why)
+        if unreadable or _says(low, "try again later", "evicted"):
+            job.lose(JobLostError(f"{host} did not run a job: {why}"), self.options.retry_pause)
+            return []
+        if "traceback" not in low:
+            raise RemoteError(f"{host} ended a job: {why}")
+        error = ServerTraceError(f"Our trace failed on {host}: {why}{own_line(told)}")
         error.add_note(f"The server's traceback:\n{told.rstrip()}")
         raise error
-
-    def _deployed(self) -> list[str]:
-        try:
-            return self.server.deployed()
-        except RemoteError:
-            return []
-
-    def _wait(self, flying: dict[Bundle, Job], report: Report) -> None:
-        if not flying:
-            return
-        if self.options.timeout is not None and time.monotonic() - self._started > self.options.timeout:
-            raise RunTimeoutError(
-                f"The {self.options.timeout:.0f} s for this run are over. Finished work is kept and jobs under way go "
-                "on: the same command goes on from here."
-            )
-        states = sorted({job.status.lower() for job in flying.values()})
-        report(f"{len(flying)} job{'s' if len(flying) > 1 else ''} {' and '.join(states)}")
-        time.sleep(max(0.0, min(job.next_look for job in flying.values()) - time.monotonic()))
 
     def _expected_seconds(self, load: Load) -> float:
         """A guess that only cuts work into jobs; deliberately pessimistic, so that no server's time limit is met.
@@ -291,6 +284,14 @@ class Remote:
         return 0.05 + 2 * self._parameters * load.tokens / 1e14 + activations / 5e8 + decoding
 
 
+def _written_down(work: Work, bundle: Bundle) -> bytes:
+    """The session that the work opens, as bytes."""
+    backend = HandIn()
+    with suppress(HandedInError):
+        work(bundle, backend)
+    return backend.payload
+
+
 def _delivered(work: Work, bundle: Bundle, values: dict[str, Any], host: str) -> Any:
     try:
         return work(bundle, Deliver(values))
@@ -303,17 +304,21 @@ def _halves(bundle: Bundle) -> list[Bundle]:
     return [bundle[:middle], bundle[middle:]]
 
 
-def _place(told: str) -> str:
-    """Where in our own code a server's traceback ends."""
-    places = re.findall(r'File "([^"]*)", line (\d+)', told)
-    ours = [place for place in places if "site-packages" not in place[0] or "nnvalue" in place[0]]
-    return f" (in {Path(ours[-1][0]).name}, line {ours[-1][1]}; --debug shows all of it)" if ours else ""
+def _says(told: str, *signs: str) -> bool:
+    return any(sign in told for sign in signs)
 
 
-def _short(told: str) -> str:
-    """The last line of a server's text, which names the error."""
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "no reason given"
+def last_words(told: str) -> str:
+    """The line of a server's text that names the error, without the rest of its traceback."""
+    lines = [line.rstrip() for line in told.splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[A-Za-z_][\w.]*: ", line)]
+    return ((named if "Traceback" in told else lines) or lines or ["no reason given"])[-1][:300]
+
+
+def own_line(told: str) -> str:
+    """Where in nnvalue a server's traceback ends, as the end of a message."""
+    places = re.findall(r'File "[^"]*?(nnvalue/(?:\w+/)*(\w+\.py))", line (\d+)', told)
+    return f" (in {places[-1][1]}, line {places[-1][2]}; --debug shows all of it)" if places else ""
 
 
 Runtime = Here | Remote

@@ -8,9 +8,9 @@ import random
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from nnvalue.errors import (
     InsecureHostError,
@@ -21,15 +21,23 @@ from nnvalue.errors import (
     RefusedKeyError,
     RemoteError,
     ResultError,
+    RunTimeoutError,
     UnreachableError,
     VersionMismatchError,
 )
 
 _PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
 """HTTP statuses that pass: worth another try after a while."""
-_LONGEST_PAUSE = 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _FIRST_PATIENCE = 15.0  # a server that never answered may be no server at all
+_COURTESY = 3.0  # for what only makes an error message better
 _RUNNING_LEVELS = ("HOT", "WARM")
+
+PUBLIC_HOST = "https://api.ndif.us"
+HOW_TO_SET_A_KEY = (
+    "Get one at https://login.ndif.us (or from whoever runs the server) and set NDIF_API_KEY, or store it with "
+    "`nnsight login`."
+)
 
 
 @dataclass(frozen=True)
@@ -46,22 +54,53 @@ class JobState:
     data: Any = None
 
 
+class ApiKey:
+    """An API key that shows itself to nobody: not in a traceback's local variables, not where it is printed."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text.strip()
+
+    def __repr__(self) -> str:
+        return "[API key]"
+
+    @classmethod
+    def configured(cls) -> ApiKey | None:
+        """The one that nnsight is configured with, if there is any."""
+        from nnsight import CONFIG
+
+        return cls(CONFIG.API.APIKEY) if (CONFIG.API.APIKEY or "").strip() else None
+
+    def is_sound(self) -> bool:
+        """Whether a header can carry it."""
+        return all("!" <= letter <= "~" for letter in self._text)
+
+    def cut_from(self, text: str) -> str:
+        """The text without the key."""
+        return text.replace(self._text, repr(self))
+
+    def sign(self, headers: Any) -> None:
+        """Add it to a request's headers."""
+        headers["ndif-api-key"] = self._text
+
+
 @dataclass
 class Server:
     """One NDIF-compatible server.
 
     host: its URL.
     key: the API key; it leaves this object in a request header and nowhere else.
-    patience: seconds of failures without a success after which we give up.
+    patience: seconds without a good answer after which we give up; less for a server that never answered at all.
     timeout: seconds to wait for one answer.
+    deadline: the `time.monotonic()` at which all waiting ends; None for none.
     allow_http: whether plain http may leave this machine.
     sent_bytes, received_bytes, requests: payloads sent, results received, jobs handed in so far.
     """
 
     host: str
-    key: str | None = field(default=None, repr=False)
+    key: ApiKey | None = None
     patience: float = 300.0
     timeout: float = 60.0
+    deadline: float | None = None
     allow_http: bool = False
     sent_bytes: int = 0
     received_bytes: int = 0
@@ -70,6 +109,8 @@ class Server:
 
     def __post_init__(self) -> None:
         self.host = checked_host(self.host, self.allow_http).rstrip("/")
+        if self.key is not None and not self.key.is_sound():
+            raise RefusedKeyError(f"The configured API key holds blanks or letters that no key has. {HOW_TO_SET_A_KEY}")
 
     def submit(self, model_key: str, env: Mapping[str, Any], payload: bytes) -> str:
         """Hand a job in, not waiting for it. Returns its id.
@@ -100,11 +141,11 @@ class Server:
 
     def state(self, job: str) -> JobState:
         """What the server says of a job."""
-        answer = self._ask("GET", f"{self.host}/response/{job}", absent=(404,))
+        answer = self._ask("GET", f"{self.host}/response/{quote(job, safe='')}", absent=(404,))
         if answer is None:
             return JobState(None)
         told = self._json(answer)
-        return JobState(str(told.get("status")), self.clean(str(told.get("description", ""))), told.get("data"))
+        return JobState(str(told.get("status")), self.clean(str(told.get("description") or "")), told.get("data"))
 
     def result(self, data: Any) -> dict[str, Any]:
         """The saved values of a completed job.
@@ -117,13 +158,20 @@ class Server:
 
         if not isinstance(data, str):
             raise ResultError(f"{self.host} completed a job without saying where its result is.")
-        url = checked_host(data, self.allow_http)
-        content = self._ask("GET", url, with_key=False, absent=(403, 404, 410))
-        if content is None:
-            raise JobLostError(f"{self.host} completed a job, but its result is gone.")  # or its address has expired
-        self.received_bytes += len(content.content)
         try:
-            plain = zstandard.ZstdDecompressor().decompress(content.content)
+            url = checked_host(data, self.allow_http)
+        except InsecureHostError:
+            store = urlsplit(data).hostname
+            raise InsecureHostError(
+                f"{self.host} keeps its results at http://{store}, from where they come unprotected; "
+                "--allow-http (allow_http=True) takes them."
+            ) from None
+        answer = self._ask("GET", url, with_key=False, absent=(403, 404, 410))
+        if answer is None:  # its address holds for an hour or so
+            raise JobLostError(f"{self.host} completed a job, but its result is gone.")
+        self.received_bytes += len(answer.content)
+        try:
+            plain = zstandard.ZstdDecompressor().decompress(answer.content)
             values = torch.load(io.BytesIO(plain), map_location="cpu", weights_only=True)
         except Exception as error:  # zstd, zip and pickle each have errors of their own
             reason = " ".join(str(error).split())[:120]
@@ -132,9 +180,9 @@ class Server:
             raise ResultError(f"{self.host} delivered a {type(values).__name__} where named values are expected.")
         return values
 
-    def deployed(self) -> list[str]:
+    def deployed(self, patience: float | None = None) -> list[str]:
         """Names of the models that the server runs."""
-        entries = self._json(self._ask("GET", f"{self.host}/status")).get("deployments", {})
+        entries = self._json(self._ask("GET", f"{self.host}/status", patience=patience)).get("deployments", {})
         running = (
             str(entry.get("repo_id", name))
             for name, entry in (entries.items() if isinstance(entries, dict) else ())
@@ -142,57 +190,92 @@ class Server:
         )
         return sorted(set(running))
 
+    def deployed_in_words(self) -> str:
+        """The same as part of a message, not waiting long for it."""
+        try:
+            return ", ".join(self.deployed(_COURTESY)) or "nothing that it tells of"
+        except RemoteError:
+            return "it does not say what"
+
     def nnsight_version(self) -> str | None:
         """The server's version of nnsight; None if it does not say."""
         try:
-            packages = self._json(self._ask("GET", f"{self.host}/env")).get("packages")
+            packages = self._json(self._ask("GET", f"{self.host}/env", patience=_COURTESY)).get("packages")
         except RemoteError:
             return None
         return packages.get("nnsight") if isinstance(packages, dict) else None
 
+    def mismatch(self, detail: str, theirs: str | None = None) -> VersionMismatchError:
+        """The error that names both versions of nnsight; the server is asked for its own if it is not known."""
+        theirs, ours = theirs or self.nnsight_version(), client_version()
+        todo = f"Install the server's here: pip install 'nnsight=={theirs}'." if theirs else "Ask who runs it."
+        return VersionMismatchError(
+            f"{self.host} runs nnsight {theirs or 'of an unknown version'} and here is {ours}; they do not understand "
+            f"each other ({detail}). {todo}"
+        )
+
     def clean(self, text: str) -> str:
         """A text without the API key: servers quote it in their refusals."""
-        return text.replace(self.key, "[API key]") if self.key else text
+        return self.key.cut_from(text) if self.key else text
+
+    def check_time(self) -> None:
+        """Raise RunTimeoutError if the time for the whole run is over."""
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise RunTimeoutError(
+                "The time for this run is over (--timeout). Finished work is kept and jobs under way go on: the same "
+                "command goes on from here."
+            )
 
     def _ask(
         self, method: str, url: str, *, headers: dict[str, str] | None = None, with_key: bool = True,
-        absent: tuple[int, ...] = (), **content: Any,
+        absent: tuple[int, ...] = (), patience: float | None = None, **content: Any,
     ) -> Any:  # fmt: skip
-        """One answer, after as many tries as patience allows; None for a status that says it is not there."""
-        import httpx
-
-        signed = {"auth": self._sign} if self.key and with_key else {}
-        patience = self.patience if self.answered else min(self.patience, _FIRST_PATIENCE)
-        give_up, pause = time.monotonic() + patience, 0.5
+        """One good answer, after as many tries as patience allows; None for a status that says it is not there."""
+        started, pause = time.monotonic(), _FIRST_PAUSE
         while True:
-            wait, reason = None, ""
-            try:
-                with httpx.Client(timeout=httpx.Timeout(self.timeout, connect=10.0)) as client:
-                    answer = client.request(method, url, headers=headers, **signed, **content)
-            except httpx.TransportError as error:
-                reason = self.clean(f"{type(error).__name__}: {error}")
-            else:
+            self.check_time()
+            wait = pause * random.uniform(0.8, 1.2)
+            answer, reason = self._try(method, url, headers or {}, with_key, content)
+            if answer is not None:
                 if answer.is_success:
-                    self.answered = True
                     return answer
                 if answer.status_code in absent:
                     return None
-                reason = f"HTTP {answer.status_code}: {self._detail(answer)}"
+                detail = self._detail(answer)
+                reason = f"HTTP {answer.status_code}: {detail}"
                 if answer.status_code not in _PASSING:
-                    raise self._refusal(answer.status_code, self._detail(answer))
-                wait = _retry_after(answer)
-            wait = pause * random.uniform(0.8, 1.2) if wait is None else wait
-            if time.monotonic() + wait > give_up:
+                    raise self._refusal(answer.status_code, detail)
+                wait = max(wait, _retry_after(answer))
+            spent = time.monotonic() - started
+            enough = self.patience if self.answered else min(self.patience, _FIRST_PATIENCE)
+            if spent + wait > (enough if patience is None else patience):
                 raise UnreachableError(
-                    f"{self.host} gave no useful answer for {patience:.0f} s ({reason}). Finished work is kept: "
-                    "start the same command again when the server answers."
+                    f"{self.host} gave no useful answer for {spent:.0f} s ({reason}). Finished work is kept: start the "
+                    "same command again when the server answers."
                 )
-            time.sleep(wait)
+            time.sleep(wait if self.deadline is None else min(wait, max(0.0, self.deadline - time.monotonic())))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _try(self, method: str, url: str, headers: dict[str, str], with_key: bool, content: dict) -> tuple[Any, str]:
+        """One try: the answer, or None and why there is none."""
+        import httpx
+
+        left = self.timeout if self.deadline is None else self.deadline - time.monotonic()
+        timeout = httpx.Timeout(max(1.0, min(self.timeout, left)), connect=10.0)
+        # A proxy of the environment is not this machine: what may go to the loopback unprotected may not go there.
+        proxied = not _is_this_machine(urlsplit(url).hostname or "")
+        try:
+            with httpx.Client(timeout=timeout, trust_env=proxied) as client:
+                signed = {"auth": self._sign} if self.key and with_key else {}
+                answer = client.request(method, url, headers=headers, **signed, **content)
+        except httpx.RequestError as error:
+            return None, self.clean(f"{type(error).__name__}: {error}")
+        self.answered = True
+        return answer, ""
 
     def _sign(self, request: Any) -> Any:
         """Add the key where no traceback and no log shows it: as the request leaves."""
-        request.headers["ndif-api-key"] = self.key
+        self.key.sign(request.headers)
         return request
 
     def _detail(self, answer: Any) -> str:
@@ -204,27 +287,19 @@ class Server:
         return self.clean(" ".join(text.split()))[:300]
 
     def _refusal(self, status: int, detail: str) -> RemoteError:
-        about_key = status in (401, 403) or (status == 400 and "api key" in detail.lower())
+        low = detail.lower()
+        about_key = status in (401, 403) or (status == 400 and "api key" in low)
         if about_key and not self.key:
             return MissingKeyError(f"{self.host} asks for an API key and none is configured. {HOW_TO_SET_A_KEY}")
         if about_key:
             return RefusedKeyError(f"{self.host} does not accept the configured API key ({detail}). {HOW_TO_SET_A_KEY}")
         if status == 413:
-            return PayloadTooLargeError(
-                f"{self.host} does not take a request of this size; try a smaller --batch-tokens."
-            )
-        if status == 400 and "version" in detail.lower():
+            return PayloadTooLargeError(f"{self.host} does not take so large a request; try a smaller --batch-tokens.")
+        if status == 400 and "python version" in low:
+            return VersionMismatchError(f"{self.host} does not take this Python ({sys.version.split()[0]}): {detail}")
+        if status == 400 and "version" in low:
             return self.mismatch(detail)
         return RemoteError(f"{self.host} refused a request (HTTP {status}: {detail}). Is it an NDIF server?")
-
-    def mismatch(self, detail: str) -> VersionMismatchError:
-        """The error that names both versions of nnsight."""
-        theirs, ours = self.nnsight_version(), client_version()
-        todo = f"Install the server's here: pip install 'nnsight=={theirs}'." if theirs else "Ask who runs it."
-        return VersionMismatchError(
-            f"{self.host} runs nnsight {theirs or 'of an unknown version'} and here is {ours}; they do not understand "
-            f"each other ({detail}). {todo}"
-        )
 
     def _json(self, answer: Any) -> dict[str, Any]:
         try:
@@ -236,12 +311,6 @@ class Server:
         return told
 
 
-HOW_TO_SET_A_KEY = (
-    "Get one at https://login.ndif.us (or from whoever runs the server) and set NDIF_API_KEY, or store it with "
-    "`nnsight login`."
-)
-
-
 def client_version() -> str:
     """The version of nnsight here."""
     from importlib.metadata import version
@@ -251,14 +320,16 @@ def client_version() -> str:
 
 def checked_host(url: str, allow_http: bool) -> str:
     """A URL that may be talked to. Raises InvalidInputError if it is none, InsecureHostError for unprotected http."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise InvalidInputError(
-            f"'{parts.scheme}://{parts.hostname or ''}' is no server; give a URL like https://host."
-        )
-    if parts.scheme == "http" and not allow_http and not _is_this_machine(parts.hostname):
+    try:
+        parts = urlsplit(url)
+        scheme, name, account = parts.scheme, parts.hostname, parts.username is not None or parts.password is not None
+    except ValueError:
+        scheme = name = account = None
+    if scheme not in ("http", "https") or not name or account:
+        raise InvalidInputError("This is no server's URL; give one like https://host or http://127.0.0.1:5001.")
+    if scheme == "http" and not allow_http and not _is_this_machine(name):
         raise InsecureHostError(
-            f"http://{parts.hostname} would send your API key and prompts unprotected; use https, or --allow-http "
+            f"http://{name} would send your API key and prompts unprotected; use https, or --allow-http "
             "(allow_http=True) in a network that you trust."
         )
     return url
@@ -271,9 +342,9 @@ def _is_this_machine(name: str) -> bool:
         return name == "localhost"
 
 
-def _retry_after(answer: Any) -> float | None:
-    """Seconds that a server asks us to wait; None if it does not, or not in seconds."""
+def _retry_after(answer: Any) -> float:
+    """Seconds that a server asks us to wait; 0 if it does not, or not in seconds."""
     try:
-        return min(max(0.0, float(answer.headers.get("Retry-After", ""))), 10 * _LONGEST_PAUSE)
+        return max(0.0, float(answer.headers.get("Retry-After", "0")))
     except ValueError:
-        return None
+        return 0.0

@@ -14,7 +14,7 @@ from nnvalue.artifacts import digest
 from nnvalue.errors import InvalidInputError, MissingKeyError, ModelError, UnknownNameError
 from nnvalue.models.anatomy import Anatomy, ModulePaths, resolve_anatomy
 from nnvalue.models.runtime import Here, Rehearsal, Remote, RemoteOptions, Runtime
-from nnvalue.models.server import HOW_TO_SET_A_KEY, Server
+from nnvalue.models.server import HOW_TO_SET_A_KEY, PUBLIC_HOST, ApiKey, Server
 from nnvalue.organism import folder as organism_folder
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Subject:
             "revision": self.revision,
             **self.anatomy.facts(),
             "dtype": self.dtype,
+            "runs_on": self.runtime.identity(),
             "config_sha256": digest({k: v for k, v in sorted(config.items()) if k not in volatile}),
             "weights_sample_sha256": _weights_sample(self.model._module),
             "chat_template_sha256": digest(self.tokenizer.chat_template),
@@ -155,30 +156,40 @@ def open_model(
     return Subject(shown, model, tokenizer, anatomy, revision, runtime)
 
 
-def find_server(remote: bool | str, options: RemoteOptions) -> Server | None:
+def find_server(remote: bool | str, options: RemoteOptions, needs_key: bool = True) -> Server | None:
     """The server that is meant by `remote` (see `open_model`), or None if work stays here.
 
     Raises MissingKeyError, InsecureHostError or InvalidInputError if it cannot be used.
     """
     if remote is False or remote == "dry-run":
         return None
-    from nnsight import CONFIG
-    from nnsight.schema.config import ApiConfig
-
     if not (remote is True or (isinstance(remote, str) and remote)):
         raise InvalidInputError(f"remote is True, False, 'dry-run' or the URL of a server, {remote!r} given.")
-    host = CONFIG.API.HOST if remote is True else remote
-    if host.rstrip("/") == ApiConfig().HOST and not CONFIG.API.APIKEY:
+    key, host = ApiKey.configured(), _configured_host() if remote is True else remote
+    if needs_key and key is None and host.rstrip("/") == PUBLIC_HOST:
         raise MissingKeyError(f"{host} asks for an API key and none is configured. {HOW_TO_SET_A_KEY}")
-    return Server(host, CONFIG.API.APIKEY, patience=options.patience, allow_http=options.allow_http)
+    return Server(host, key, patience=options.patience, allow_http=options.allow_http)
+
+
+def _configured_host() -> str:
+    from nnsight import CONFIG
+
+    return CONFIG.API.HOST
 
 
 def _name_on_server(model: Any, served_as: str | None) -> None:
-    """Let nnsight call the model by the server's name for it; without one the hub is asked how it is spelt."""
+    """Let nnsight call the model by the server's name for it; without one the hub is asked how it is spelt.
+
+    The model takes the name as its own, so that no path of this machine travels, and traces that a user opens on it
+    find the server's model too.
+    """
     from nnsight.modeling import huggingface
 
     if served_as is not None:
-        huggingface._ID_CACHE[model.repo_id] = served_as
+        huggingface._ID_CACHE[served_as] = served_as  # its spelling is not asked of the hub
+        model.repo_id = served_as
+        if model._module.device.type == "meta":
+            model.args, model._module.config._name_or_path = (served_as,), served_as
         return
     try:
         model.to_model_key()

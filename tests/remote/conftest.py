@@ -11,7 +11,7 @@ from tests.remote.loopback import Loopback
 
 NAME = "nnvalue/organism"
 SENTINEL = "5e471e1-not-to-be-seen-anywhere-42"
-QUICK = RemoteOptions(patience=8.0, lost_after=1.5)
+QUICK = RemoteOptions(patience=8.0, lost_after=1.5, retry_pause=0.2)
 
 
 @pytest.fixture(scope="session")

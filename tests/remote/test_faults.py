@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 import traceback
 from pathlib import Path
 
@@ -136,6 +137,58 @@ def test_a_job_that_takes_too_much_memory_is_halved(work, remote, server, tmp_pa
     assert_equal(gather(remote, work, tmp_path), work)
 
 
+def test_a_request_may_be_too_large_when_it_is_repeated(work, remote, server, tmp_path):
+    server.faults(
+        [
+            {"on": "job", "kind": "lose"},
+            {"on": "request", "kind": "status", "status": 413, "detail": "too large", "after": 2},
+        ]
+    )
+    assert_equal(gather(remote, work, tmp_path), work)
+
+
+def test_what_was_halved_stays_halved_when_a_run_is_stopped(work, remote, server, tmp_path):
+    """Both halves finish while nobody waits; the next run collects them and does not ask for the whole again."""
+    told = "Traceback ...\ntorch.OutOfMemoryError: CUDA out of memory."
+    server.faults(
+        [{"on": "job", "kind": "fail", "description": told}, {"on": "job", "kind": "stall", "seconds": 1, "after": 1}]
+    )
+
+    def stop(stage, done, total):
+        if len(list((tmp_path / "work").glob("*-job-*"))) == 2 and "bundle 2 of 4" in stage:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Journal(tmp_path / "work", {}) as journal:
+        gather_contrasts(remote, *work[0], batch_tokens=60, journal=journal, progress=stop)
+    time.sleep(2.5)
+    before = len(server.requests())
+    assert_equal(gather(remote, work, tmp_path), work)
+    assert len(server.requests()) - before == 2  # the bundles of the other two folds
+
+
+def test_jobs_under_way_survive_other_limits(work, remote, server, tmp_path):
+    server.faults([{"on": "job", "kind": "stall", "seconds": 1}])
+
+    def stop(stage, done, total):
+        if "bundle 2 of 3" in stage:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Journal(tmp_path / "work", {}) as journal:
+        gather_contrasts(remote, *work[0], batch_tokens=60, journal=journal, progress=stop)
+    small = open_model(remote=server.url, remote_options=RemoteOptions(bundle_bytes=1))
+    before = len(server.requests())
+    assert_equal(gather(small, work, tmp_path), work)
+    assert len(server.requests()) - before == 4  # the last fold's four batches, one by one
+
+
+def test_waiting_in_a_queue_is_not_being_lost(work, server, tmp_path):
+    server.faults([{"on": "job", "kind": "stall", "seconds": 2}])  # before it runs
+    subject = open_model(remote=server.url, remote_options=RemoteOptions(job_timeout=0.8))
+    before = len(server.requests())
+    assert_equal(gather(subject, work, tmp_path), work)
+    assert len(server.requests()) - before == 3
+
+
 def test_even_one_batch_may_be_too_large(work, remote, server, tmp_path):
     server.faults([{"on": "request", "kind": "status", "status": 413, "detail": "too large", "times": 99}])
     assert "smaller --batch-tokens" in raised_by(RemoteError, gather, remote, work, tmp_path)
@@ -176,6 +229,43 @@ def test_versions_that_do_not_fit(work, remote, server, tmp_path):
         assert "0.9.3" in told
         assert "0.8.1" in told
         assert "pip install 'nnsight==0.9.3'" in told
+    old = {"on": "request", "kind": "status", "status": 400, "detail": "Client python version 3.11 is below 3.12."}
+    server.faults([old])
+    assert "does not take this Python" in raised_by(VersionMismatchError, gather, remote, work, tmp_path)
+    other = "The model architecture on this server doesn't match the one your code was traced against."
+    server.faults([{"on": "job", "kind": "fail", "description": other}, theirs])
+    assert "pip install" in raised_by(VersionMismatchError, gather, remote, work, tmp_path)
+
+
+def test_a_payload_that_was_damaged_on_its_way_is_sent_again(work, remote, server, tmp_path):
+    """The same words as for other versions, but the versions are equal."""
+    server.faults([{"on": "job", "kind": "fail", "description": UNREADABLE}])
+    assert_equal(gather(remote, work, tmp_path), work)
+
+
+def test_an_error_is_not_kept_for_the_next_run(work, remote, server, tmp_path):
+    """A job that ended in an error is handed in anew: the server may have been mended since."""
+    server.faults([{"on": "job", "kind": "fail", "description": "Could not deploy this model. No room."}])
+    assert "No room." in raised_by(NotDeployedError, gather, remote, work, tmp_path)
+    assert_equal(gather(remote, work, tmp_path), work)
+
+
+def test_what_a_server_says_otherwise_is_passed_on(work, remote, server, tmp_path):
+    server.faults([{"on": "job", "kind": "fail", "description": "Request cancelled by operator."}])
+    assert "Request cancelled by operator." in raised_by(RemoteError, gather, remote, work, tmp_path)
+
+
+def test_an_unhelpful_server_does_not_delay_an_error(work, remote, server, tmp_path):
+    remote.runtime.server.patience = 300
+    server.faults(
+        [
+            {"on": "job", "kind": "fail", "description": "Could not deploy this model."},
+            {"on": "status", "kind": "status", "status": 503, "detail": "no", "times": 99},
+        ]
+    )
+    started = time.monotonic()
+    assert "it does not say what" in raised_by(NotDeployedError, gather, remote, work, tmp_path)
+    assert time.monotonic() - started < 8
 
 
 def test_a_model_that_is_not_deployed(work, server, tmp_path):
@@ -214,23 +304,86 @@ def test_nobody_there(work, tmp_path, monkeypatch):
         assert "ConnectError" in raised_by(UnreachableError, gather, subject, work, tmp_path)
 
 
-def test_the_time_for_the_run_is_over(work, server, tmp_path):
-    server.faults([{"on": "job", "kind": "stall", "seconds": 3}])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"on": "job", "kind": "stall", "seconds": 3},
+        {"on": "response", "kind": "stall", "seconds": 3},
+        {"on": "response", "kind": "status", "status": 503, "detail": "busy", "times": 99},
+    ],
+)
+def test_the_time_for_the_run_is_over(work, server, tmp_path, fault):
+    """While a job waits, while an answer does not come, while requests are repeated."""
+    server.faults([fault])
     subject = open_model(remote=server.url, remote_options=RemoteOptions(timeout=1))
+    time.sleep(1.2)  # the clock starts with the run
+    subject.runtime.begin()
+    started = time.monotonic()
     assert "goes on from here" in raised_by(RunTimeoutError, gather, subject, work, tmp_path)
+    assert 0.5 < time.monotonic() - started < 2.5
     assert list((tmp_path / "work").glob("*-job-*"))
+    server.faults([])
+    subject.runtime.server.deadline = None
+    assert_equal(gather(subject, work, tmp_path), work)
+
+
+def test_a_proxy_of_the_environment_is_not_this_machine(work, remote, tmp_path, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert_equal(gather(remote, work, tmp_path), work)
+
+
+@pytest.mark.parametrize("key", [f"{SENTINEL} x", f"{SENTINEL}\rx", f"{SENTINEL}ü"])
+def test_a_key_that_cannot_be_one(server, monkeypatch, key):
+    monkeypatch.setattr(CONFIG.API, "APIKEY", key)
+    assert "no key has" in raised_by(RefusedKeyError, lambda: open_model(remote=server.url))
+
+
+def test_a_key_from_a_file_with_line_ends(work, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(CONFIG.API, "APIKEY", f" {SENTINEL}\r\n")
+    assert_equal(gather(open_model(remote=server.url), work, tmp_path), work)
+
+
+def test_another_dtype_midway_is_refused(work, remote, server, tmp_path, monkeypatch):
+    """A deployment that was exchanged between two jobs: its sums are not those of the same model."""
+    from nnvalue.errors import ResultError
+    from nnvalue.locator import collect, exact_quantiles
+
+    real, calls = collect.sum_contrasts, []
+
+    def exchanged(*arguments):
+        sums, dtype = real(*arguments)
+        calls.append(dtype)
+        return sums, dtype if len(calls) < 3 else "bfloat16"
+
+    monkeypatch.setattr(collect, "sum_contrasts", exchanged)
+    small = open_model(remote=server.url, remote_options=RemoteOptions(bundle_bytes=1, retry_pause=0.1))
+    assert "--overwrite" in raised_by(ResultError, gather, small, work, tmp_path)
+    neurons = torch.tensor([[0, 5]])
+    quantiles = lambda **options: exact_quantiles(remote, work[0][0], "gate", neurons, **options)  # noqa: E731
+    assert "were bfloat16 before" in raised_by(ResultError, lambda: quantiles(dtype="bfloat16"))
+    assert "must be given" in raised_by(InvalidInputError, quantiles)
 
 
 def test_hosts_that_are_not_talked_to():
     for host in ("http://api.example.org", "http://10.0.0.7:5001"):
         assert "--allow-http" in raised_by(InsecureHostError, lambda host=host: open_model(remote=host))
     assert open_model(remote="http://10.0.0.7:5001", remote_options=RemoteOptions(allow_http=True))
-    for host in ("ftp://host", "api.ndif.us", "http://user:secret@127.0.0.1", "https://"):
+    for host in (
+        "ftp://host",
+        "api.ndif.us",
+        "http://user:secret@127.0.0.1",
+        "http://:secret@127.0.0.1",
+        "http://[::1",
+        "https://",
+    ):
         message = raised_by(InvalidInputError, lambda host=host: open_model(remote=host))
         assert "secret" not in message
 
 
-def test_a_result_that_is_code_is_not_run(work, remote, server, tmp_path):
+def test_a_result_that_is_code_is_not_run(remote, server, tmp_path, monkeypatch):
     """nnsight's own client would unpickle it; ours loads tensors and plain values only."""
     import io
 
@@ -247,6 +400,6 @@ def test_a_result_that_is_code_is_not_run(work, remote, server, tmp_path):
     class Answer:
         content = bomb
 
-    remote.runtime.server._ask = lambda *_, **__: Answer()
+    monkeypatch.setattr(remote.runtime.server, "_ask", lambda *_, **__: Answer())
     assert "cannot be read" in raised_by(RemoteError, remote.runtime.server.result, server.url + "/result/x")
     assert not (tmp_path / "exploded").exists()

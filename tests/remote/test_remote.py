@@ -10,16 +10,19 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+import zstandard
 from click.testing import CliRunner
 
 from nnvalue import locate
 from nnvalue.artifacts import Journal, digest
 from nnvalue.cli.main import cli
 from nnvalue.dataset import build_contrasts
-from nnvalue.errors import ModelError
+from nnvalue.errors import ArtifactError, ModelError
 from nnvalue.findings import ValueNeurons
 from nnvalue.locator import exact_quantiles, gather_contrasts
+from nnvalue.locator.collect import ContrastBatches
 from nnvalue.models import RemoteOptions, generate_responses, open_model
+from nnvalue.models.jobs import HandedInError, HandIn
 from tests import tiny
 from tests.remote.conftest import NAME, SENTINEL
 from tests.remote.strangers import run_stranger
@@ -131,7 +134,7 @@ def test_jobs_of_all_folds_are_under_way_together(organism, server, tmp_path):
         gather_contrasts(
             remote := open_model(remote=server.url), *poles, folds, "gate", journal=journal, progress=progress
         )
-    assert any("2 jobs" in stage and jobs == 2 for stage, jobs in heard)
+    assert any("bundle 2 of 4" in stage and jobs == 2 for stage, jobs in heard)
     assert not list((tmp_path / "work").glob("*-job-*"))
     assert remote.runtime.server.requests == 4
 
@@ -158,6 +161,31 @@ def test_opening_costs_the_same_for_any_size_of_model(tmp_path, server):
         assert low < parameters < high
         peaks.append(peak)
     assert peaks[1] < 1.05 * peaks[0]
+
+
+def test_a_result_of_another_servers_model_is_another_result(server, tmp_path):
+    """What a server calls a model is all that tells it apart from here."""
+    folder = tiny.save(tmp_path / "model")
+    subjects = [open_model(folder, remote=server.url, served_as=f"lab/{name}") for name in "ab"]
+    assert subjects[0].identity() != subjects[1].identity()
+    with Journal(tmp_path / "run.work", {"model": subjects[0].identity()}) as journal:
+        journal.put_json("unit", 1)
+    with pytest.raises(ArtifactError, match="unfinished work with other settings"):
+        locate(subjects[1], out=tmp_path / "run", **SMALL)
+
+
+def test_no_path_of_a_model_travels(server, tmp_path):
+    """The server is told its own name for the model, and not where it lies here."""
+    folder = tiny.save(tmp_path / "somebodys-secret-model")
+    subject = open_model(folder, remote=server.url, served_as="lab/model")
+    responses = tiny.random_responses(4, seed=3)
+    batches = ContrastBatches(subject, responses[:2], responses[2:], [[0, 1]], "gate", 8192)
+    backend = HandIn()
+    with pytest.raises(HandedInError):
+        batches.sums_of((0,), backend)
+    payload = zstandard.ZstdDecompressor().decompress(backend.payload)
+    assert b"lab/model" in payload
+    assert b"somebodys-secret-model" not in payload
 
 
 def test_a_folder_needs_a_name_on_the_server(tmp_path, server):
