@@ -125,19 +125,13 @@ def open_model(
     if in_memory and not (dtype is device_map is revision is None):
         raise ModelError("A model in memory is taken as it is; dtype, device_map and revision are for loading one.")
     if in_memory:
-        shown, model = type(name).__name__, name
-        if isinstance(name, torch.nn.Module):
-            if tokenizer is None:
-                raise ModelError("A model in memory needs its tokenizer: open_model(model, tokenizer=...).")
-            model = TransformersModel(name, tokenizer=tokenizer, task="text-generation")
-        tokenizer = tokenizer or model.tokenizer
+        shown, model = type(name).__name__, _wrapped(name, tokenizer)
     else:
         source = str(organism_folder() if name is None else name)
-        served_as = EMBEDDED_NAME if name is None and server is not None and served_as is None else served_as
         if _is_local(source):
             source = _checked_folder(source, revision)
-            if server is not None and served_as is None:
-                raise ModelError(f"'{name}' is a local folder; say what the server calls it: served_as (--served-as).")
+        if server is not None and served_as is None:
+            served_as = _name_without_asking(name, source)
         tokenizer = tokenizer or _load_tokenizer(source, revision)
         model = (
             _load_model(source, tokenizer, _torch_dtype(dtype), device_map, revision)
@@ -146,6 +140,7 @@ def open_model(
         )
         revision = getattr(model.config, "_commit_hash", None)
         shown = EMBEDDED_NAME if name is None else Path(source).resolve().name if Path(source).exists() else source
+    tokenizer = tokenizer or model.tokenizer
     if tokenizer is None or not len(tokenizer):
         raise ModelError(f"The model '{shown}' has no tokenizer; pass one with open_model(..., tokenizer=...).")
     anatomy = resolve_anatomy(model._module, model.config, paths)
@@ -175,6 +170,26 @@ def _configured_host() -> str:
     from nnsight import CONFIG
 
     return CONFIG.API.HOST
+
+
+def _wrapped(model: Any, tokenizer: Any) -> TransformersModel:
+    """A model in memory as an nnsight model."""
+    from nnsight import TransformersModel
+
+    if isinstance(model, TransformersModel):
+        return model
+    if tokenizer is None:
+        raise ModelError("A model in memory needs its tokenizer: open_model(model, tokenizer=...).")
+    return TransformersModel(model, tokenizer=tokenizer, task="text-generation")
+
+
+def _name_without_asking(name: Any, source: str) -> str | None:
+    """What a server calls the embedded organism; None for a model of the hub, whose name the hub knows."""
+    if name is None:
+        return EMBEDDED_NAME
+    if _is_local(source):
+        raise ModelError(f"'{name}' is a local folder; say what the server calls it: served_as (--served-as).")
+    return None
 
 
 def _name_on_server(model: Any, served_as: str | None) -> None:
