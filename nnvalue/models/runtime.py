@@ -207,7 +207,7 @@ class Remote:
                 if parts or result is not None:
                     desk.drop(bundle)
                     del flying[bundle]
-            if flying:
+            if flying and not (waiting and len(flying) < self.options.in_flight):
                 states = (f"bundle {done + n} of {total} {job.told()}" for n, job in enumerate(flying.values(), 1))
                 report(", ".join(states))
                 self.server.check_time()
@@ -277,7 +277,7 @@ class Remote:
         Assumed: 100 TFLOP/s for what goes through at once, 1 TB/s of weight traffic and 20 ms overhead a decode step,
         and 500 MB/s for the activations, which an NDIF sandbox sends from the model's process to the trace's.
         """
-        config = self._model.config
+        config = self._model.config.get_text_config()
         width = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
         activations = 4 * load.tokens * config.num_hidden_layers * width
         decoding = load.steps * (0.02 + 2 * self._parameters / 1e12)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from tests.remote.strangers import run_stranger
 
 SMALL = {"values": ("power", "benevolence"), "situations": 6, "folds": 3}
 LAYERS, WIDTH = 4, 640
+ROOT = Path(__file__).parents[2]
 
 
 def assert_equal(mine: ValueNeurons, theirs: ValueNeurons) -> None:
@@ -140,13 +142,23 @@ def test_jobs_of_all_folds_are_under_way_together(organism, server, tmp_path):
 
 
 def test_opening_costs_the_same_for_any_size_of_model(tmp_path, server):
-    """Config and tokenizer only: no weights are there at all, and a model of 300 M parameters takes no more memory."""
+    """Config and tokenizer only: no weights are there at all, and one of 300 M parameters takes no more memory.
+
+    Up to and with the writing down of a job; what comes back has the size of the activations' maps.
+    """
     script = textwrap.dedent(f"""
         import resource, sys
-        from nnsight import CONFIG
         from nnvalue import open_model
+        from nnvalue.locator.collect import ContrastBatches
+        from nnvalue.models.jobs import HandedInError, HandIn
+        from tests import tiny
         subject = open_model(sys.argv[1], remote="{server.url}", served_as="any/model")
-        values = list(subject.model._module.parameters())
+        responses = tiny.random_responses(40, seed=3)
+        batches = ContrastBatches(subject, responses[:20], responses[20:], [range(20)], "gate", 8192)
+        try:
+            batches.sums_of((0,), HandIn())
+        except HandedInError:
+            values = list(subject.model._module.parameters())
         assert all(value.is_meta for value in values)
         print(sum(value.numel() for value in values), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     """)
@@ -156,7 +168,9 @@ def test_opening_costs_the_same_for_any_size_of_model(tmp_path, server):
         sizes = {"hidden_size": hidden, "intermediate_size": 3 * hidden, "num_hidden_layers": layers}
         tiny.config("llama", **sizes).save_pretrained(folder)
         tiny.tokenizer().save_pretrained(folder)
-        made = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True, check=True)
+        made = subprocess.run(
+            [sys.executable, "-c", script, folder], capture_output=True, text=True, check=True, cwd=ROOT
+        )
         parameters, peak = map(int, made.stdout.split())
         assert low < parameters < high
         peaks.append(peak)
