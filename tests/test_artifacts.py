@@ -189,6 +189,16 @@ def test_the_journal_keeps_units_and_refuses_other_work(tmp_path):
     assert not (tmp_path / "w").exists()
 
 
+def test_units_of_the_journal_are_listed_and_forgotten(tmp_path):
+    with Journal(tmp_path / "w", {}) as journal:
+        for key in ("a-job-2", "a-job-1", "ab-job-1", "a-2"):
+            journal.put_json(key, key)
+        assert journal.json_keys("a-job-") == ["a-job-1", "a-job-2"]
+        journal.drop_json("a-job-1")
+        journal.drop_json("a-job-1")  # already gone
+        assert journal.json_keys("a-job-") == ["a-job-2"]
+
+
 def test_the_journal_throws_other_work_away_only_when_asked(tmp_path):
     with Journal(tmp_path / "w", {"seed": 1}) as journal:
         journal.put_json("a", 1)

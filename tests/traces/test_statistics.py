@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nnvalue.traces
-from nnvalue.traces import collect_moments, count_digits, from_sortable_bits, per_neuron_sums, sortable_bits
+from nnvalue.traces import (
+    collect_contrasts,
+    collect_moments,
+    count_digits,
+    from_sortable_bits,
+    per_neuron_sums,
+    read_activation,
+    sortable_bits,
+)
 
 MODULES = [f"nnvalue.traces.{module.name}" for module in pkgutil.iter_modules(nnvalue.traces.__path__)]
 
@@ -63,6 +71,38 @@ def test_moments_are_summed_by_group_and_columns_before_first_do_not_matter(llam
         tracer.stop()
     assert torch.equal(gathered[0][0, 0], alone[0, 0] + alone[0, 2])
     assert torch.equal(gathered[0][0, 1], alone[0, 1])
+
+
+def test_a_server_that_runs_blocks_under_autocast_counts_exactly(llama):
+    """As NDIF does with bfloat16 deployments: matrix products of ours must not become half precision too."""
+    random = torch.Generator().manual_seed(1)
+    ids, mask = torch.randint(6, 64, (4, 700), generator=random), torch.ones(4, 700)
+    mask[0, 300:] = 0
+    model, sites, groups = llama.model, llama.anatomy.gate, torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]])
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        with model.trace(ids) as tracer:
+            seen = nnsight.save([])
+            for site in sites:
+                seen.append(read_activation(model, site).clone())
+            tracer.stop()
+        with model.trace(ids) as tracer:
+            grouped = nnsight.save(collect_moments(model, sites, mask, groups))
+            tracer.stop()
+        with model.trace(ids) as tracer:
+            paired, dtype = collect_contrasts(model, sites, mask)
+            paired, dtype = nnsight.save(paired), nnsight.save(dtype)
+            tracer.stop()
+    fired = torch.stack(
+        [((activation > 0) & (mask > 0).unsqueeze(-1)).sum(1) for activation in seen]
+    )  # [layer, row, n]
+    assert fired.max() > 256  # more than bfloat16 can hold exactly
+    assert seen[0].dtype == getattr(torch, dtype)
+    for half, rows in enumerate((slice(0, 2), slice(2, 4))):
+        assert torch.equal(grouped[0, half].long(), fired[:, rows].sum(1))
+        assert torch.equal(paired[3 * half].long(), fired[:, rows].sum(1))
+    d = fired[:, :2] / mask.sum(1)[:2, None] - fired[:, 2:] / mask.sum(1)[2:, None]
+    assert torch.allclose(paired[6], d.sum(1), atol=1e-6)
+    assert torch.allclose(paired[7], d.square().sum(1), atol=1e-6)
 
 
 @given(
