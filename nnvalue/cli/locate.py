@@ -133,7 +133,9 @@ def _progress() -> Iterator[Any]:
         TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[waiting]}"),
     )  # fmt: skip
     # All of a stage counts for its speed: jobs on a server take minutes each, and rich looks back 30 s by itself.
-    with Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=_A_DAY) as bars:
+    console = Console(stderr=True)
+    shown = {"console": console, "transient": True, "disable": not console.is_terminal}
+    with Progress(*columns, **shown, speed_estimate_period=_A_DAY) as bars:
         blank = {"rate": "", "waiting": ""}
         overall = bars.add_task(OVERALL, total=None, **blank)
         current = {"stage": "opening the model", "task": bars.add_task("opening the model", total=None, **blank)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import ipaddress
 import random
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -326,7 +327,8 @@ def checked_host(url: str, allow_http: bool) -> str:
     except ValueError:
         scheme = name = account = None
     if scheme not in ("http", "https") or not name or account:
-        raise InvalidInputError("This is no server's URL; give one like https://host or http://127.0.0.1:5001.")
+        shown = re.sub(r"//[^/@]*@", "//…@", url)
+        raise InvalidInputError(f"'{shown}' is no server's URL; give one like https://host or http://127.0.0.1:5001.")
     if scheme == "http" and not allow_http and not _is_this_machine(name):
         raise InsecureHostError(
             f"http://{name} would send your API key and prompts unprotected; use https, or --allow-http "
