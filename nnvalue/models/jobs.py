@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,9 +42,9 @@ class Job:
     next_look: float = 0.0
 
     def told(self) -> str:
-        """Its state in a few words, e.g. `running`; with the server's own words while it is queued."""
-        waits = self.status not in ("SENT", "RUNNING") and self.description
-        return self.status.lower() + (f" ({self.description[:60]})" if waits else "")
+        """Its state in a few words, e.g. `running`, or `queued at 3` where the server tells its place."""
+        place = re.search(r"position (\d+)", self.description)
+        return self.status.lower() + (f" at {place[1]}" if place and self.status == "QUEUED" else "")
 
     def note(self, state: JobState) -> None:
         """Remember what was said, and when to ask again: the longer it takes, the less often."""

@@ -137,6 +137,7 @@ def test_jobs_of_all_folds_are_under_way_together(organism, server, tmp_path):
             remote := open_model(remote=server.url), *poles, folds, "gate", journal=journal, progress=progress
         )
     assert any("bundle 2 of 4" in stage and jobs == 2 for stage, jobs in heard)
+    assert any("bundle 1 of 4 queued at 1" in stage for stage, _ in heard)
     assert not list((tmp_path / "work").glob("*-job-*"))
     assert remote.runtime.server.requests == 4
 
