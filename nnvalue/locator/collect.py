@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from nnvalue.artifacts import Journal
-from nnvalue.errors import DatasetError, NumericalError, ResultError
+from nnvalue.errors import DatasetError, InvalidInputError, NumericalError, ResultError
 from nnvalue.locator.moments import ContrastMoments, ContrastSums
 from nnvalue.models import Bundle, Load, Response, Subject, pad_left, plan_batches
 from nnvalue.progress import DETAIL, Progress, silent
@@ -97,7 +97,13 @@ def gather_contrasts(
     Raises:
         NumericalError: NaN or infinity at the site; names the layers.
         DatasetError: no response has a token that counts.
+        InvalidInputError: not as many responses under one pole as under the other, or not as many folds.
     """
+    if not len(positive) == len(negative) == len(folds):
+        raise InvalidInputError(
+            f"Contrasts need a response under either pole and a fold each; {len(positive)} positive and "
+            f"{len(negative)} negative ones and {len(folds)} folds are given."
+        )
     if not any(response.fed_ids for response in (*positive, *negative)):
         raise DatasetError("All responses are empty, so there is nothing to count; does the model answer prompts?")
     counts = torch.tensor([[len(response.fed_ids) for response in pole] for pole in (positive, negative)])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nnvalue.errors import DatasetError, NumericalError
+from nnvalue.errors import DatasetError, InvalidInputError, NumericalError
 from nnvalue.locator import exact_quantiles, gather_contrasts
 from nnvalue.locator.collect import TeacherForcedBatches, teacher_forced
 from nnvalue.models import Response, open_model
@@ -177,6 +177,11 @@ def test_nan_in_activations_names_the_layer():
     subject = open_model(model, tokenizer=tiny.tokenizer())
     with pytest.raises(NumericalError, match=r"site 'gate' hold NaN or infinity in layer 1"):
         gather_contrasts(subject, POSITIVE, NEGATIVE, FOLDS, "gate")
+
+
+def test_contrasts_that_do_not_pair_up_are_refused(llama):
+    with pytest.raises(InvalidInputError, match="11 positive and 10 negative ones and 11 folds"):
+        gather_contrasts(llama, POSITIVE, NEGATIVE[1:], FOLDS, "gate")
 
 
 def test_only_empty_responses_are_said_so(llama):
