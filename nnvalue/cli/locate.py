@@ -132,9 +132,9 @@ def _progress() -> Iterator[Any]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[waiting]}"),
     )  # fmt: skip
-    # All of a stage counts for its speed: jobs on a server take minutes each, and rich looks back 30 s by itself.
     console = Console(stderr=True)
     shown = {"console": console, "transient": True, "disable": not console.is_terminal}
+    # All of a stage counts for its speed: jobs on a server take minutes each, and rich looks back 30 s by itself.
     with Progress(*columns, **shown, speed_estimate_period=_A_DAY) as bars:
         blank = {"rate": "", "waiting": ""}
         overall = bars.add_task(OVERALL, total=None, **blank)
