@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -19,7 +19,11 @@ POLES = ("positive", "negative")
 """The two aspects of every value: a person who holds it, and a person at its opposing aspect."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_EMBEDDED = {"schwartz": "schwartz.yaml", "schwartz19": "schwartz19.yaml"}
+_EMBEDDED = {
+    "schwartz": "schwartz.yaml",
+    "schwartz19": "schwartz19.yaml",
+    "moral_foundations": "moral_foundations.yaml",
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,20 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Facet:
+    """An element of a value that a text can be about.
+
+    item: the survey item that it operationalises, by survey and number ("SVS 27"), or nothing.
+    refined: the value of a finer framework that it belongs to, or nothing.
+    """
+
+    name: str
+    value: str
+    item: str = ""
+    refined: str = ""
+
+
+@dataclass(frozen=True)
 class Framework:
     """A value theory.
 
@@ -52,6 +70,7 @@ class Framework:
     groups: name -> Group; empty if the framework has none.
     circle: value names in circular order; empty if the theory has no circle. Theory gives an order, not degrees:
         equal steps are a convention, and every angle here is one of it.
+    facets: name -> Facet; empty if the framework names none.
     """
 
     name: str
@@ -60,6 +79,7 @@ class Framework:
     values: Mapping[str, Value]
     groups: Mapping[str, Group]
     circle: tuple[str, ...] = ()
+    facets: Mapping[str, Facet] = field(default_factory=dict)
 
     @property
     def has_circle(self) -> bool:
@@ -69,9 +89,9 @@ class Framework:
     def resolve(self, name: str) -> str:
         """The name of a value or group, given its name, code or title in any case. Raises UnknownNameError."""
         wanted = _key(name)
-        for field in ("name", "code", "title"):
+        for key in ("name", "code", "title"):
             for item in (*self.values.values(), *self.groups.values()):
-                if wanted == _key(getattr(item, field, item.name)):
+                if wanted == _key(getattr(item, key, item.name)):
                     return item.name
         raise UnknownNameError("value", name, (*self.values, *self.groups), f"(framework '{self.name}')")
 
@@ -137,6 +157,8 @@ def load_framework(name: str | Path = "schwartz") -> Framework:
         groups:
           - {name: individualizing, title: Individualizing, members: [care, fairness]}
         circle: [care, fairness, ...]
+        facets:
+          - {name: compassion, value: care, item: a survey's item it operationalises, refined: a finer value}
 
     Raises:
         UnknownNameError: neither an embedded name nor a file.
@@ -161,7 +183,8 @@ def _embedded(name: str) -> Framework:
 
 
 def _from_mapping(raw: Any, where: str) -> Framework:
-    fields = _fields(raw, {"name", "title", "source", "values", "groups", "circle"}, {"name", "values"}, where)
+    allowed = {"name", "title", "source", "values", "groups", "circle", "facets"}
+    fields = _fields(raw, allowed, {"name", "values"}, where)
     values = _named(fields["values"], "values", Value, {"code", "title"}, where)
     groups = _named(fields.get("groups") or [], "groups", Group, {"title", "members"}, where)
     for group in groups.values():
@@ -180,7 +203,10 @@ def _from_mapping(raw: Any, where: str) -> Framework:
     title, source = fields.get("title", name), fields.get("source", "")
     if not all(isinstance(text, str) for text in (name, title, source)):
         raise InvalidInputError(f"{where}: name, title and source must be text.")
-    return Framework(name, title, source, values, groups, circle)
+    facets = _named(fields.get("facets") or [], "facets", Facet, set(), where)
+    for facet in facets.values():
+        _check_members((facet.value,), values, f"{where}: facet '{facet.name}'")
+    return Framework(name, title, source, values, groups, circle, facets)
 
 
 def _named(entries: Any, kind: str, make: type, required: set[str], where: str) -> dict[str, Any]:
@@ -190,7 +216,8 @@ def _named(entries: Any, kind: str, make: type, required: set[str], where: str) 
     found: dict[str, Any] = {}
     for number, entry in enumerate(entries, start=1):
         place = f"{where}: {kind} entry {number}"
-        fields = _fields(entry, set(make.__dataclass_fields__), {"name"}, place)
+        known = set(make.__dataclass_fields__)
+        fields = _fields(entry, known, {"name", "value"} & known, place)
         name = fields["name"]
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidInputError(f"{place}: name {name!r} must be lower_case_with_underscores.")
@@ -198,11 +225,11 @@ def _named(entries: Any, kind: str, make: type, required: set[str], where: str) 
             raise InvalidInputError(f"{place}: the name '{name}' was used before.")
         if "members" in make.__dataclass_fields__:
             fields["members"] = _names(fields.get("members"), f"{place}: members")
-        for field in required - {"members"}:
-            fields.setdefault(field, name)
-        for field in set(fields) - {"members"}:
-            if not isinstance(fields[field], str):
-                raise InvalidInputError(f"{place}: {field} must be text, {fields[field]!r} given; put it in quotes.")
+        for key in required - {"members"}:
+            fields.setdefault(key, name)
+        for key in set(fields) - {"members"}:
+            if not isinstance(fields[key], str):
+                raise InvalidInputError(f"{place}: {key} must be text, {fields[key]!r} given; put it in quotes.")
         found[name] = make(**fields)
     return found
 
