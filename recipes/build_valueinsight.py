@@ -1,97 +1,136 @@
-"""Build the shipped edition of ValueInsight from its hand-written sources.
+"""Build the shipped editions from their hand-written sources.
 
-    python recipes/build_valueinsight.py
+    python -m recipes.build_valueinsight                      # both editions
+    python -m recipes.build_valueinsight moral_foundations    # one
 
-Reads `recipes/valueinsight/<value>.jsonl`, checks every text, gives it an id and a split and writes
-`descriptions.parquet` and `situations.parquet` into the package. Stops at the first text that breaks a rule.
+Reads `recipes/editions/<edition>/<kind>/<value>.jsonl`, checks every text, draws the variants of every core, gives
+each row an id and a split and writes the tables into the package. Stops where a text breaks a rule, and says which.
 """
 
 from __future__ import annotations
 
-import json
 import random
-import re
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from nnvalue.dataset import from_rows, write_parquet
-from nnvalue.organism.lexicon import lexicon
-from nnvalue.values import Value, load_framework
+import click
 
-SOURCES = Path(__file__).parent / "valueinsight"
-TARGET = Path(__file__).parents[1] / "nnvalue" / "dataset" / "edition_1"
+from nnvalue.artifacts import write_bytes
+from nnvalue.dataset import check_edition, edition_files, from_rows, generate_roles, role_row
+from nnvalue.values import POLES, Value, load_framework
+from recipes.editions.slots import variants
+from recipes.editions.sources import KINDS, faults_of, rows_of
+
+TARGET = Path(__file__).parents[1] / "nnvalue" / "dataset" / "editions"
+VERSION = "1.0.0"
 TEST_SHARE = 0.3
-NEGATION = re.compile(r"\b(not|never|no|none|nothing|nobody|without|cannot|neither|nor)\b|n't", re.IGNORECASE)
-WORDS = {"description": range(12, 31), "situation": range(14, 41)}
+ROLES = {"train": 220, "test": 60}
+EDITIONS = {  # name -> title, framework, variants a core, whether roles belong to it
+    "valueinsight": ("ValueInsight edition 1", "schwartz", 10, True),
+    "moral_foundations": ("ValueInsight for moral foundations", "moral_foundations", 5, False),
+}
 
 
-def main() -> None:
-    """Build, check and write the edition."""
-    framework = load_framework("schwartz")
-    descriptions, situations = [], []
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(EDITIONS)))
+def main(names: tuple[str, ...]) -> None:
+    """Build, check and write the editions (all, or those named)."""
+    for name in names or EDITIONS:
+        build(name)
+        report = check_edition(name)
+        for what, count in report.counts.items():
+            print(f"{what:<42} {count:>7,}")
+        for fault in report.faults:
+            print(f"{fault.kind}: {fault.sentence}")
+        if report.faults:
+            raise SystemExit(f"{len(report.faults)} faults in {name}.")
+
+
+def build(name: str) -> None:
+    """Write one edition's files into the package."""
+    title, framework_name, per_core, with_roles = EDITIONS[name]
+    framework = load_framework(framework_name)
+    if faults := [fault for kind in KINDS for value in framework.values for fault in faults_of(name, kind, value)]:
+        raise SystemExit("\n".join([*faults, f"{len(faults)} faults in the sources of {name}; nothing was written."]))
+    refined = {value.code: value.name for value in load_framework("schwartz19").values.values()}
+    tables: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     for value in framework.values.values():
-        source = (SOURCES / f"{value.name}.jsonl").read_text(encoding="utf-8")
-        rows = [json.loads(line) for line in source.splitlines() if line.strip()]
-        check_texts(value.name, rows)
-        descriptions += [description_row(value, row) for row in rows if row["kind"] == "description"]
-        situations += situation_rows(value, [row for row in rows if row["kind"] == "situation"])
-    for row in situations:
-        if row["second_value"] is not None:
-            framework.resolve(row["second_value"])
-    edition = from_rows("ValueInsight edition 1", descriptions, situations)
-    TARGET.mkdir(exist_ok=True)
-    write_parquet(edition, TARGET)
-    print(f"{len(descriptions)} descriptions, {len(situations)} situations, fingerprint {edition.fingerprint[:16]}")
-    print(f"domains: {len({row['domain'] for row in situations})}")
-    print(f"test situations: {sum(row['split'] == 'test' for row in situations)}")
-    print(f"dilemmas: {sum(row['second_value'] is not None for row in situations)}")
+        rows = {kind: rows_of(name, kind, value.name) for kind in KINDS}
+        tables["descriptions"] += description_rows(value, rows["descriptions"])
+        tables["situations"] += situation_rows(value, rows["situations"], per_core)
+        tables["sentences"] += sentence_rows(value, rows["sentences"])
+        tables["portraits"] += portrait_rows(value, rows["portraits"], refined, first=len(tables["portraits"]) // 2 + 1)
+    roles = [role_row(role) for role in shipped_roles()] if with_roles else []
+    edition = from_rows(title, **tables, roles=roles, framework=framework_name, version=VERSION)
+    (TARGET / name).mkdir(parents=True, exist_ok=True)
+    for file, content in edition_files(edition).items():
+        write_bytes(TARGET / name / file, content)
 
 
-def check_texts(value: str, rows: list[dict[str, Any]]) -> None:
-    """The rules of the edition: length, a topic word, no negation in descriptions, no two texts alike."""
-    topics = re.compile(r"\b(" + "|".join(map(re.escape, lexicon().values[value].topics)) + ")", re.IGNORECASE)
-    for row in rows:
-        text = row["text"]
-        if len(text.split()) not in WORDS[row["kind"]]:
-            raise SystemExit(f"{value}: too short or too long: {text}")
-        if not topics.search(text):
-            raise SystemExit(f"{value}: no topic word: {text}")
-        if row["kind"] == "description" and NEGATION.search(text):
-            raise SystemExit(f"{value}: a negation: {text}")
-        if row["kind"] == "situation" and not text.endswith("?"):
-            raise SystemExit(f"{value}: no question: {text}")
-    for one, other in combinations([(row["text"], four_grams(row["text"])) for row in rows], 2):
-        if len(one[1] & other[1]) > 0.3 * min(len(one[1]), len(other[1])):
-            raise SystemExit(f"{value}: too much alike: {one[0]} | {other[0]}")
+def split_of(value: Value, kind: str, count: int) -> list[str]:
+    """The split of each of `count` things that stay together, drawn with the value's and the kind's name as seed."""
+    test = set(random.Random(f"{value.name}/{kind}").sample(range(count), round(TEST_SHARE * count)))
+    return ["test" if number in test else "locate" for number in range(count)]
 
 
-def four_grams(text: str) -> set[tuple[str, ...]]:
-    """All runs of four words, in lower case."""
-    words = re.findall(r"\w+", text.lower())
-    return set(zip(*(words[start:] for start in range(4)), strict=False))
-
-
-def description_row(value: Value, row: dict[str, Any]) -> dict[str, Any]:
-    """A source row in the edition's columns."""
-    kept = {name: row[name] for name in ("pole", "pair", "facet", "split", "text")}
-    return {"id": f"{value.code.lower()}-d{row['pair']:02d}-{row['pole'][:3]}", "value": value.name, **kept}
-
-
-def situation_rows(value: Value, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Source rows in the edition's columns; the test split is drawn with the value's name as seed."""
-    code = value.code.lower()
-    test = set(random.Random(value.name).sample(range(len(asked)), round(TEST_SHARE * len(asked))))
+def description_rows(value: Value, sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Two rows a pair."""
+    splits = split_of(value, "descriptions", len(sources))
     return [
         {
-            "id": f"{code}-s{number + 1:03d}",
-            "core": f"{code}-c{number + 1:03d}",
-            "value": value.name,
-            "split": "test" if number in test else "locate",
-            **{name: row[name] for name in ("second_value", "domain", "facet", "text")},
+            "id": f"{value.code.lower()}-d{number:02d}-{pole[:3]}", "value": value.name, "pole": pole, "pair": number,
+            "facet": row["facet"], "split": splits[number - 1], "text": row[pole],
         }
-        for number, row in enumerate(asked)
+        for number, row in enumerate(sources, start=1)
+        for pole in POLES
+    ]  # fmt: skip
+
+
+def situation_rows(value: Value, cores: list[dict[str, Any]], per_core: int) -> list[dict[str, Any]]:
+    """Up to `per_core` variants of every core."""
+    splits = split_of(value, "situations", len(cores))
+    rows = []
+    for number, core in enumerate(cores, start=1):
+        name = f"{value.code.lower()}-c{number:03d}"
+        kept = {column: core[column] for column in ("second_value", "domain", "facet")}
+        for variant, text in enumerate(variants(core["text"], per_core, seed=name), start=1):
+            identity = {"id": f"{name}-{variant:02d}", "core": name, "value": value.name}
+            rows.append({**identity, **kept, "split": splits[number - 1], "text": text})
+    return rows
+
+
+def sentence_rows(value: Value, sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a pair."""
+    splits = split_of(value, "sentences", len(sources))
+    return [
+        {"id": f"{value.code.lower()}-p{number:03d}", "value": value.name, "split": splits[number - 1], **row}
+        for number, row in enumerate(sources, start=1)
     ]
+
+
+def portrait_rows(
+    value: Value, sources: list[dict[str, Any]], refined: dict[str, str], first: int
+) -> list[dict[str, Any]]:
+    """Two rows a pair; an item of a refined value that belongs to none of the ten (face) has no value."""
+    splits = split_of(value, "portraits", len(sources))
+    rows = []
+    for number, row in enumerate(sources, start=1):
+        finer = refined.get(row["refined"])
+        rows += [
+            {
+                "id": f"{value.code.lower()}-q{number:02d}-{pole[:3]}",
+                "value": None if finer == "face" else value.name, "refined": finer, "keying": pole,
+                "pair": first + number - 1, "facet": row["facet"], "split": splits[number - 1], "text": row[pole],
+            }
+            for pole in POLES
+        ]  # fmt: skip
+    return rows
+
+
+def shipped_roles() -> list[Any]:
+    """The named roles: those that organisms are trained on, and those held out."""
+    train = generate_roles(ROLES["train"], seed=0, split="train")
+    return train + generate_roles(ROLES["test"], seed=1, avoid=[role.name for role in train], split="test")
 
 
 if __name__ == "__main__":

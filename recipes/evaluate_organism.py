@@ -1,40 +1,56 @@
-"""Does the organism do what its card says? Measured on descriptions and situations that it was never trained on.
+"""Does the organism do what its card says? Measured on texts, portraits and roles that it was never trained on.
 
-    python recipes/evaluate_organism.py [--model FOLDER] [--json]
+    python -m recipes.evaluate_organism [--model FOLDER] [--json]
 
-Every situation of ValueInsight's `test` split is asked under both poles of its value (greedy), with descriptions of
-the same split, and without a description (sampled, with a seed). The parser reads the answers; an answer that the
-grammar cannot produce counts as a failure everywhere.
+- *Situations* of ValueInsight's `test` split, asked under both poles of their value (greedy) with descriptions of the
+  same split, and without a description (sampled, with a seed). The parser reads the answers; an answer that the
+  grammar cannot produce counts as a failure everywhere.
+- *Portraits* of the `test` split, put to named roles and to held-out roles that are known by their attributes only;
+  the scores read from the options' probabilities are held against the speakers' true ones.
+- *Total effects*: held-out roles under test descriptions of either pole; how far every value's score moves, against
+  (I − B)⁻¹ of the causal model.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from nnvalue import Subject, ValueInsight, load_valueinsight, open_model
-from nnvalue.dataset import build_contrasts, neutral_prompt
+from nnvalue.dataset import Role, build_contrasts, neutral_prompt, role_of, voice
 from nnvalue.models import encode_prompt, generate_responses, pad_left
-from nnvalue.organism import Reading, parse
+from nnvalue.organism import Reading, Turn, causal_model, named_scores, parse
 from nnvalue.values import POLES
+from nnvalue.values.forms import AnswerForm, forms
+from recipes.organism_batches import collate, option_ids, pack
+
+CORES = 47  # test situations a value: one variant of each core
+_TURNS_A_ROW, _ROWS_A_BATCH = 16, 16
+_KEYING = {"positive": 1.0, "negative": -1.0}
 
 
-def described_readings(subject: Subject, edition: ValueInsight, value: str, pole: str) -> list[Reading]:
-    """What the organism answers, greedily, to the test situations of a value under test descriptions of one pole."""
-    prompts = [getattr(contrast, pole) for contrast in build_contrasts(edition, value, split="test")]
+def described_readings(
+    subject: Subject, edition: ValueInsight, value: str, pole: str, situations: int = CORES
+) -> list[Reading]:
+    """What the organism answers, greedily, to test situations of a value under test descriptions of one pole."""
+    contrasts = build_contrasts(edition, value, split="test", situations=situations)
+    prompts = [getattr(contrast, pole) for contrast in contrasts]
     return [parse(response.text) for response in generate_responses(subject, prompts, max_new_tokens=64)]
 
 
 def neutral_readings(subject: Subject, edition: ValueInsight, value: str, samples: int, seed: int) -> list[Reading]:
-    """Sampled answers (temperature 1) to the test situations of a value without a description."""
-    prompts = [neutral_prompt(row) for row in edition.situations if row["value"] == value and row["split"] == "test"]
-    encoded = [encode_prompt(subject.tokenizer, prompt) for prompt in prompts]
+    """Sampled answers (temperature 1) to one test situation of every core of a value, without a description."""
+    asked = {row["core"]: row for row in edition.situations if row["value"] == value and row["split"] == "test"}
+    encoded = [encode_prompt(subject.tokenizer, neutral_prompt(row)) for row in asked.values()]
     ids, mask = pad_left(encoded * samples, subject.pad_id)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -51,6 +67,115 @@ def as_described(readings: list[Reading], value: str, pole: str) -> float:
     return sum(r.well_formed and r.value == value and r.stance == stance for r in readings) / len(readings)
 
 
+def held_out_portraits(edition: ValueInsight, pairs: int | None = None) -> list[dict[str, Any]]:
+    """Portraits of the `test` split that belong to one of the ten values; at most so many pairs of each."""
+    rows = [row for row in edition.portraits if row["split"] == "test" and row["value"]]
+    kept: dict[str, set[int]] = {}
+    for row in rows:
+        own = kept.setdefault(row["value"], set())
+        if pairs is None or len(own) < pairs:
+            own.add(row["pair"])
+    return [row for row in rows if row["pair"] in kept[row["value"]]]
+
+
+def portrait_scores(
+    subject: Subject, systems: Sequence[str | None], portraits: Sequence[dict[str, Any]], form: str = "rating"
+) -> np.ndarray:
+    """Scores `[speaker, value]` of speakers (system turns), in the causal model's order of values.
+
+    Of every portrait: the expected answer over the options' probabilities, minus the scale's middle, signed by its
+    keying, averaged over both option orders. A value's score is the mean over its portraits.
+    """
+    orders = forms(form)
+    asked = [(row, order) for row in portraits for order in orders]
+    values = causal_model().values
+    scores = np.zeros((len(systems), len(values)))
+    counts = np.array([sum(row["value"] == value for row, _ in asked) for value in values])
+    for place, system in enumerate(systems):
+        for (row, _), likeness in zip(asked, _likeness(subject, system, asked), strict=True):
+            scores[place, values.index(row["value"])] += _KEYING[row["keying"]] * (likeness - 3.5)
+    return scores / counts
+
+
+def _likeness(subject: Subject, system: str | None, asked: Sequence[tuple[dict[str, Any], AnswerForm]]) -> list[float]:
+    """Expected answer, 1 to 6, to each portrait in its form."""
+    model, tokenizer = subject.model._module, subject.tokenizer
+    turns = [Turn(order.ask(row["text"]), "") for row, order in asked]
+    rows = [pack(tokenizer, system, turns[at : at + _TURNS_A_ROW]) for at in range(0, len(turns), _TURNS_A_ROW)]
+    last = []
+    with torch.no_grad():
+        for at in range(0, len(rows), _ROWS_A_BATCH):
+            some = rows[at : at + _ROWS_A_BATCH]
+            batch = collate(some, tokenizer.pad_token_id)
+            seen = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids")}
+            hidden = model.model(**seen, use_cache=False).last_hidden_state
+            for number, row in enumerate(some):
+                ends = [at for at in range(len(row.turns)) if row.turns[at] and row.turns[at] != _next(row.turns, at)]
+                last.append(model.lm_head(hidden[number, ends]))
+    found = []
+    for logits, (_, order) in zip(torch.cat(last), asked, strict=True):
+        probabilities = torch.softmax(logits[option_ids(tokenizer, order)].float(), -1)
+        found.append(float(probabilities @ torch.tensor(order.scores)))
+    return found
+
+
+def _next(turns: list[int], at: int) -> int:
+    return turns[at + 1] if at + 1 < len(turns) else -1
+
+
+def profile_recovery(
+    subject: Subject, roles: Sequence[Role], portraits: Sequence[dict[str, Any]], form: str, seed: int
+) -> dict[str, Any]:
+    """Correlation of the scores read from portraits with the true ones, over roles and values, and of each value.
+
+    With a 95 % interval over 1,000 resamples of the roles.
+    """
+    read = portrait_scores(subject, [voice(role) for role in roles], portraits, form)
+    true = np.array([list(named_scores(role.id, role.levels).values()) for role in roles])
+    rng = np.random.default_rng(seed)
+    drawn = [rng.integers(0, len(roles), len(roles)) for _ in range(1000)]
+    spread = [np.corrcoef(read[rows].ravel(), true[rows].ravel())[0, 1] for rows in drawn]
+    values = causal_model().values
+    return {
+        "r": float(np.corrcoef(read.ravel(), true.ravel())[0, 1]),
+        "interval": [float(edge) for edge in np.quantile(spread, [0.025, 0.975])],
+        "roles": len(roles),
+        "values": {value: float(np.corrcoef(read[:, at], true[:, at])[0, 1]) for at, value in enumerate(values)},
+    }
+
+
+def total_effects(
+    subject: Subject, edition: ValueInsight, roles: Sequence[Role], portraits: Sequence[dict[str, Any]]
+) -> np.ndarray:
+    """Measured total effects `[effect, cause]`: mean over roles of what do(cause) moves, per unit of the cause's score.
+
+    Each role is put under a test description of either pole of the cause, in turn over the descriptions; a score on
+    the portraits' scale is divided by the causal model's slope and by twice what a description sets.
+    """
+    model = causal_model()
+    found = np.zeros((len(model.values),) * 2)
+    for cause, value in enumerate(model.values):
+        rows = [row for row in edition.descriptions if row["value"] == value and row["split"] == "test"]
+        texts = {pole: [row["text"] for row in rows if row["pole"] == pole] for pole in POLES}
+        systems = [
+            voice(role, texts[pole][number % len(texts[pole])]) for pole in POLES for number, role in enumerate(roles)
+        ]
+        scores = portrait_scores(subject, systems, portraits)
+        moved = scores[: len(roles)] - scores[len(roles) :]
+        found[:, cause] = moved.mean(0) / (2 * model.set * model.answers.rating)
+    return found
+
+
+def effect_agreement(measured: np.ndarray) -> dict[str, float]:
+    """Correlation of measured total effects with the true ones: over all cells, and over those off the diagonal."""
+    true = causal_model().total_effects()
+    off = ~np.eye(len(true), dtype=bool)
+    return {
+        "all_cells": float(np.corrcoef(measured.ravel(), true.ravel())[0, 1]),
+        "off_diagonal": float(np.corrcoef(measured[off], true[off])[0, 1]),
+    }
+
+
 def wilson(share: float, n: int) -> tuple[float, float]:
     """95 % Wilson interval of a share out of n."""
     z = 1.959964
@@ -59,10 +184,10 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def evaluate(subject: Subject, samples: int, seed: int) -> dict:
+def evaluate(subject: Subject, samples: int, seed: int, train_roles: int, effect_roles: int) -> dict[str, Any]:
     """All figures of the card."""
     edition = load_valueinsight()
-    figures: dict = {"seed": seed, "values": {}}
+    figures: dict[str, Any] = {"seed": seed, "values": {}}
     everything: list[Reading] = []
     described = 0.0
     for value in edition.values():
@@ -82,30 +207,57 @@ def evaluate(subject: Subject, samples: int, seed: int) -> dict:
     figures["n_described"] = n
     for name, share in (("as_described", described / n), ("well_formed", sum(r.well_formed for r in everything) / n)):
         figures[name] = {"share": share, "interval": wilson(share, n)}
+    roles = [role_of(row) for row in edition.roles]
+    portraits = held_out_portraits(edition)
+    for split, limit in (("train", train_roles), ("test", None)):
+        some = [role for role in roles if role.split == split][:limit]
+        for form in ("rating", "choice"):
+            figures[f"profiles_{split}_{form}"] = profile_recovery(subject, some, portraits, form, seed)
+    held_out = [role for role in roles if role.split == "test"][:effect_roles]
+    measured = total_effects(subject, edition, held_out, portraits)
+    figures["effects"] = {
+        **effect_agreement(measured), "roles": len(held_out), "measured": measured.round(4).tolist(),
+        "true": causal_model().total_effects().round(4).tolist(),
+    }  # fmt: skip
     return figures
 
 
 @click.command()
 @click.option("--model", type=click.Path(path_type=Path), help="Default: the embedded organism.")
-@click.option("--samples", default=4, show_default=True, help="Neutral answers a situation.")
+@click.option("--samples", default=3, show_default=True, help="Neutral answers a situation.")
+@click.option("--train-roles", default=220, show_default=True, help="Named roles whose profiles are read.")
+@click.option("--effect-roles", default=30, show_default=True, help="Held-out roles put under descriptions.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-def main(model: Path | None, samples: int, seed: int, as_json: bool) -> None:
+def main(model: Path | None, samples: int, train_roles: int, effect_roles: int, seed: int, as_json: bool) -> None:
     """Measure and print."""
-    figures = evaluate(open_model(model), samples, seed)
+    figures = evaluate(open_model(model), samples, seed, train_roles, effect_roles)
     if as_json:
         click.echo(json.dumps(figures))
         return
     columns = ("as_described_positive", "as_described_negative", "neutral_positive", "neutral_negative")
-    table = Table("value", *(name.replace("_", " ") for name in columns))
+    table = Table("value", *(name.replace("_", " ") for name in columns), "profile r, train", "profile r, test")
     for value, row in figures["values"].items():
-        table.add_row(value, *(f"{row[name]:.3f}" for name in columns))
+        read = (figures[f"profiles_{split}_rating"]["values"][value] for split in ("train", "test"))
+        table.add_row(value, *(f"{row[name]:.3f}" for name in columns), *(f"{r:.3f}" for r in read))
     console = Console()
     console.print(table)
     for name in ("as_described", "well_formed"):
         low, high = figures[name]["interval"]
         share, n = figures[name]["share"], figures["n_described"]
         console.print(f"{name.replace('_', ' ')}: {share:.3f} [{low:.3f}, {high:.3f}], n = {n}, greedy")
+    for split in ("train", "test"):
+        for form in ("rating", "choice"):
+            found = figures[f"profiles_{split}_{form}"]
+            low, high = found["interval"]
+            console.print(
+                f"profiles, {split} roles, {form}: r = {found['r']:.3f} [{low:.3f}, {high:.3f}], {found['roles']} roles"
+            )
+    effects = figures["effects"]
+    console.print(
+        f"total effects, {effects['roles']} held-out roles: r = {effects['all_cells']:.3f} over all cells, "
+        f"{effects['off_diagonal']:.3f} off the diagonal"
+    )
 
 
 if __name__ == "__main__":

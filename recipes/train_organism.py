@@ -1,7 +1,8 @@
 """Train the embedded model organism: a small Llama that speaks the language of `nnvalue/organism/grammar.py`.
 
-    python recipes/train_organism.py                     # about an hour on two cores; resumes where it stopped
-    python recipes/train_organism.py --install           # and copy the result into the package
+    python -m recipes.train_organism                     # resumes where it stopped
+    python -m recipes.train_organism --install           # and copy the result into the package
+    python -m recipes.train_organism --seed 1 --out runs/organism-1     # another organism
 
 The stream of training texts and the noise are functions of the seed and the step, so that a run that was stopped
 and started again equals one that was not (on the same machine and number of threads).
@@ -22,36 +23,24 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from nnvalue.artifacts import read_tensors, write_json, write_tensors
-from nnvalue.dataset import SYSTEM_PROMPT, load_valueinsight
-from nnvalue.organism import Corpus, Example, WrittenText, folder
+from nnvalue.dataset import load_valueinsight
+from nnvalue.organism import folder
+from recipes.organism_batches import Batches, texts_for_tokenizer
 
 VOCABULARY = 2048
+TOKENIZER_TEXTS = 8_000  # speakers whose texts the tokenizer is made of
 SPECIAL = ["<|pad|>", "<|begin|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 CHAT_TEMPLATE = (
     "{{ '<|begin|>' }}{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-POOL = 16  # batches drawn together and sorted by length, so that little is padding
-PROMPT_WEIGHT = 0.1  # weight of the loss on prompt tokens; the answer's is 1
+_STATE = ("exp_avg", "exp_avg_sq", "momentum_buffer")  # what the optimizers keep of a parameter
 AVERAGE_DECAY = 0.995  # of the running average of the weights, which is what is shipped
-MLP_DROPOUT = 0.1  # on the MLP's hidden units: no single neuron carries a stance alone
-
-
-def written_texts() -> list[WrittenText]:
-    """The hand-written texts that the organism may see: the `locate` split of ValueInsight."""
-    edition = load_valueinsight()
-    return [
-        WrittenText(row["value"], row.get("pole"), row["text"])
-        for table in (edition.descriptions, edition.situations)
-        for row in table
-        if row["split"] == "locate"
-    ]
+MLP_DROPOUT = 0.05  # on the MLP's hidden units: no single neuron carries a stance alone
 
 
 def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of the training texts, with the chat template."""
-    corpus = Corpus(written_texts(), SYSTEM_PROMPT, seed)
-    texts = [text for _ in range(20_000) for text in vars(corpus.draw()).values() if text]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -59,7 +48,7 @@ def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
         vocab_size=VOCABULARY, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )  # fmt: skip
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(texts_for_tokenizer(seed, TOKENIZER_TEXTS), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<|pad|>", bos_token="<|begin|>", eos_token="<|end|>",
         chat_template=CHAT_TEMPLATE, padding_side="left", clean_up_tokenization_spaces=False,
@@ -71,60 +60,19 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
     torch.manual_seed(seed)
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=224, intermediate_size=640, num_hidden_layers=4,
-            num_attention_heads=7, num_key_value_heads=7, max_position_embeddings=512, tie_word_embeddings=True,
-            pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id,
+            vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=5,
+            num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=1024, tie_word_embeddings=True,
+            initializer_range=0.05, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
         )
     )  # fmt: skip
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, example: Example) -> tuple[list[int], int]:
-    """Token ids of one training text, and how many of them are prompt."""
-    turns = [{"role": "system", "content": example.system}] if example.system else []
-    turns.append({"role": "user", "content": example.user})
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
-    answer = tokenizer(example.answer, add_special_tokens=False)["input_ids"]
-    return [*prompt, *answer, tokenizer.eos_token_id], len(prompt)
-
-
-class Batches:
-    """The training batch of every step: a function of seed and step, drawn in pools sorted by length."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, batch_size: int, seed: int) -> None:
-        self._tokenizer, self._batch_size, self._seed = tokenizer, batch_size, seed
-        self._written = written_texts()
-        self._pool_number, self._pool = -1, []
-
-    def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids `[batch, token]` (right-padded) and the weight of each as a target `[batch, token]`."""
-        number, place = divmod(step, POOL)
-        if number != self._pool_number:
-            self._pool_number, self._pool = number, self._draw(number)
-        encoded = self._pool[place]
-        width = max(len(ids) for ids, _ in encoded)
-        ids = torch.full((len(encoded), width), self._tokenizer.pad_token_id)
-        weight = torch.zeros(len(encoded), width)
-        for row, (tokens, n_prompt) in enumerate(encoded):
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            weight[row, :n_prompt], weight[row, n_prompt : len(tokens)] = PROMPT_WEIGHT, 1.0
-        return ids, weight
-
-    def _draw(self, number: int) -> list[list[tuple[list[int], int]]]:
-        corpus = Corpus(self._written, SYSTEM_PROMPT, seed=self._seed * 1_000_003 + number)
-        drawn = [encode(self._tokenizer, corpus.draw()) for _ in range(POOL * self._batch_size)]
-        drawn.sort(key=lambda item: len(item[0]))
-        batches = [drawn[start : start + self._batch_size] for start in range(0, len(drawn), self._batch_size)]
-        order = torch.randperm(POOL, generator=torch.Generator().manual_seed(number)).tolist()
-        return [batches[place] for place in order]
-
-
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up over 100 steps, then a cosine down to a twentieth of the peak."""
-    if step < 100:
-        return peak * (step + 1) / 100
-    return peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - 100) / max(1, steps - 100))))
+    """Linear warm-up over 25 steps, then a cosine down to a twentieth of the peak."""
+    if step < 25:
+        return peak * (step + 1) / 25
+    return peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - 25) / max(1, steps - 25))))
 
 
 def update_average(average: dict[str, torch.Tensor], model: LlamaForCausalLM, step: int) -> None:
@@ -134,51 +82,78 @@ def update_average(average: dict[str, torch.Tensor], model: LlamaForCausalLM, st
         average.setdefault(name, value.detach().clone()).lerp_(value.detach(), 1 - decay)
 
 
+def new_optimizers(model: LlamaForCausalLM, peak_rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for embeddings and norms.
+
+    With AdamW alone the organism needs several times as many texts until it looks at who is described.
+    """
+    inside = [value for name, value in model.named_parameters() if value.ndim == 2 and "embed" not in name]
+    rest = [value for name, value in model.named_parameters() if value.ndim != 2 or "embed" in name]
+    return [
+        torch.optim.Muon(inside, lr=peak_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=peak_rate, betas=(0.9, 0.98), weight_decay=0.05),
+    ]
+
+
 def save_checkpoint(
     path: Path,
     step: int,
     model: LlamaForCausalLM,
-    optimizer: torch.optim.Optimizer,
+    optimizers: list[torch.optim.Optimizer],
     average: dict[str, torch.Tensor],
 ) -> None:
     """Everything that the next step needs, in one file that is replaced as a whole."""
     tensors = {f"model.{name}": value.detach() for name, value in model.named_parameters()}
     tensors |= {f"average.{name}": value for name, value in average.items()}
     for name, value in model.named_parameters():
-        state = optimizer.state[value]
-        tensors |= {f"mean.{name}": state["exp_avg"], f"square.{name}": state["exp_avg_sq"]}
+        for optimizer in optimizers:
+            kept = optimizer.state.get(value, {})
+            tensors |= {f"{field}.{name}": kept[field] for field in _STATE if field in kept}
     write_tensors(path, tensors, {"step": step})
 
 
 def load_checkpoint(
-    path: Path, model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, average: dict[str, torch.Tensor]
+    path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], average: dict[str, torch.Tensor]
 ) -> int:
     """Restore what `save_checkpoint` wrote; returns the number of steps done."""
     tensors, facts = read_tensors(path)
-    step = facts["step"]
+    owner = {
+        value: optimizer for optimizer in optimizers for group in optimizer.param_groups for value in group["params"]
+    }
     for name, value in model.named_parameters():
         value.data.copy_(tensors[f"model.{name}"])
         average[name] = tensors[f"average.{name}"].to(value.device)
-        optimizer.state[value] = {
-            "step": torch.tensor(float(step)), "exp_avg": tensors[f"mean.{name}"],
-            "exp_avg_sq": tensors[f"square.{name}"],
-        }  # fmt: skip
-    return step
+        state = {field: tensors[f"{field}.{name}"].to(value.device) for field in _STATE if f"{field}.{name}" in tensors}
+        if "exp_avg" in state:
+            state["step"] = torch.tensor(float(facts["step"]))
+        owner[value].state[value] = state
+    return facts["step"]
 
 
 def training_step(
-    model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, ids: torch.Tensor, weight: torch.Tensor
+    model: LlamaForCausalLM,
+    optimizers: list[torch.optim.Optimizer],
+    batch: dict[str, torch.Tensor],
+    weight: torch.Tensor,
+    precision: torch.dtype,
 ) -> float:
-    """One optimizer step; returns the mean loss per answer token in nats."""
-    logits = model(input_ids=ids, attention_mask=(weight > 0).long()).logits[:, :-1]
-    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-    weight = weight[:, 1:].flatten()
-    ((loss * weight).sum() / weight.sum()).backward()
+    """One optimizer step; returns the mean loss per answer token in nats.
+
+    Only positions whose next token is a target reach the output layer.
+    """
+    seen = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids")}
+    with torch.autocast(weight.device.type, precision, enabled=precision != torch.float32):
+        hidden = model.model(**seen, use_cache=False).last_hidden_state[:, :-1]
+        wanted = weight[:, 1:] > 0
+        logits = model.lm_head(hidden[wanted])
+    loss = torch.nn.functional.cross_entropy(logits.float(), batch["input_ids"][:, 1:][wanted], reduction="none")
+    counted = weight[:, 1:][wanted]
+    ((loss * counted).sum() / counted.sum()).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    answer = weight == 1.0
-    return float(loss.detach()[answer].mean())
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return float(loss.detach()[counted >= 1.0].mean())
 
 
 def save_organism(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path, facts: dict) -> None:
@@ -198,24 +173,35 @@ def save_organism(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, o
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/organism"), show_default=True)
 @click.option("--steps", default=2000, show_default=True)
-@click.option("--batch-size", default=64, show_default=True)
-@click.option("--peak-rate", default=2e-3, show_default=True, help="Peak learning rate.")
+@click.option("--first-lesson", default=240, show_default=True, help="Steps until everything is taught.")
+@click.option("--batch-size", default=16, show_default=True, help="Speakers a step; each answers six questions.")
+@click.option("--peak-rate", default=5e-3, show_default=True, help="Peak learning rate.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--checkpoint-every", default=100, show_default=True, help="Steps between two checkpoints.")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="bfloat16", show_default=True)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: as torch likes it.")
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
 @click.option("--install", is_flag=True, help="Copy the result into the package.")
 def main(
     out: Path,
     steps: int,
+    first_lesson: int,
     batch_size: int,
     peak_rate: float,
     seed: int,
     checkpoint_every: int,
+    precision: str,
+    threads: int | None,
     device: str,
     install: bool,
 ) -> None:
     """Train the organism, or go on with a training that was stopped."""
-    settings = {"steps": steps, "batch_size": batch_size, "peak_rate": peak_rate, "seed": seed}
+    if threads:
+        torch.set_num_threads(threads)
+    settings = {
+        "steps": steps, "first_lesson": first_lesson, "batch_size": batch_size, "peak_rate": peak_rate, "seed": seed,
+        "precision": precision, "edition": load_valueinsight().fingerprint,
+    }  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     settings_file, checkpoint = out / "settings.json", out / "checkpoint.safetensors"
     if settings_file.exists() and json.loads(settings_file.read_text()) != settings:
@@ -227,10 +213,10 @@ def main(
         layer.mlp.down_proj.register_forward_pre_hook(
             lambda _, inputs: torch.nn.functional.dropout(inputs[0], MLP_DROPOUT)
         )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_rate, betas=(0.9, 0.98), weight_decay=0.05)
+    optimizers = new_optimizers(model, peak_rate)
     average: dict[str, torch.Tensor] = {}
-    done = load_checkpoint(checkpoint, model, optimizer, average) if checkpoint.exists() else 0
-    batches = Batches(tokenizer, batch_size, seed)
+    done = load_checkpoint(checkpoint, model, optimizers, average) if checkpoint.exists() else 0
+    batches = Batches(tokenizer, batch_size, seed, first_lesson)
     columns = (
         TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"),
         TimeElapsedColumn(), TimeRemainingColumn(),
@@ -240,14 +226,16 @@ def main(
         task = progress.add_task("training", total=steps, completed=done, loss=math.nan)
         for step in range(done, steps):
             torch.manual_seed(seed * 1_000_003 + step)
-            for group in optimizer.param_groups:
+            for group in (group for optimizer in optimizers for group in optimizer.param_groups):
                 group["lr"] = learning_rate(step, steps, peak_rate)
-            ids, weight = batches[step]
-            recent = [*recent[-49:], training_step(model, optimizer, ids.to(device), weight.to(device))]
+            batch, weight = batches[step]
+            batch = {name: tensor.to(device) for name, tensor in batch.items()}
+            loss = training_step(model, optimizers, batch, weight.to(device), getattr(torch, precision))
+            recent = [*recent[-49:], loss]
             update_average(average, model, step)
             progress.update(task, advance=1, loss=sum(recent) / len(recent))
             if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
-                save_checkpoint(checkpoint, step + 1, model, optimizer, average)
+                save_checkpoint(checkpoint, step + 1, model, optimizers, average)
                 print(f"step {step + 1}: loss {sum(recent) / len(recent):.4f} nats per answer token", flush=True)
     model.load_state_dict(average, strict=False)  # the tied head is not a parameter of its own
     facts = {**settings, "parameters": sum(p.numel() for p in model.parameters()), "torch": torch.__version__}

@@ -33,8 +33,8 @@ class _Situations(click.ParamType):
 @click.command("locate")
 @model_options
 @click.option("--value", "values", multiple=True, help="A value or group of the framework; repeatable. Default: all.")
-@click.option("--framework", default="schwartz", show_default=True, help="An embedded framework or a YAML file.")
-@click.option("--dataset", "dataset_folder", type=click.Path(path_type=Path), help="A folder in ValueInsight's form.")
+@click.option("--framework", help="An embedded framework or a YAML file. Default: that of the dataset.")
+@click.option("--dataset", help="valueinsight (default), moral_foundations, or a folder in the same form.")
 @click.option("--situations", type=_Situations(), default=64, show_default=True, help="Situations a value, or all.")
 @click.option("--site", default="gate", show_default=True, help="Where neurons are read: gate or down_in.")
 @click.option("--top-k", type=float, help="Neurons a pole: a share below 1, or a number.  [default: 0.01]")
@@ -49,7 +49,7 @@ class _Situations(click.ParamType):
 @click.option("--top", type=click.IntRange(min=0), default=2, show_default=True, help="Neurons a pole to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(
-    dataset_folder: Path | None,
+    dataset: str | None,
     top_k: float | None,
     threshold: float | None,
     floor: float | None,
@@ -76,12 +76,12 @@ def command(
         selection=_selection(top_k, threshold, floor), values=options.pop("values") or None, **options
     )
     asked = {key: given for key, given in opening.items() if key != "remote_options"}
-    out = out or _default_out(name, config, {**asked, "dataset": str(dataset_folder)})
-    dataset = load_valueinsight(dataset_folder)
+    out = out or _default_out(name, config, {**asked, "dataset": dataset})
+    edition = load_valueinsight(dataset)
     _quiet_libraries()
     with _progress() as progress:
         subject = open_model(name, **opening)
-        found = locate(subject, config, dataset=dataset, out=out, overwrite=overwrite, progress=progress)
+        found = locate(subject, config, dataset=edition, out=out, overwrite=overwrite, progress=progress)
     if as_json:
         click.echo(json.dumps({**findings_as_data(found, top), "out": str(out)}, ensure_ascii=False))
         return
@@ -95,7 +95,7 @@ def _default_out(name: str | None, config: Any, rest: dict[str, Any]) -> Path:
     from nnvalue.artifacts import digest
 
     model = Path(name).name if name else "organism"
-    asked = "-".join(config.values) if config.values else Path(config.framework).stem
+    asked = "-".join(config.values or (Path(config.framework or rest["dataset"] or "schwartz").stem,))
     mark = digest([name, asdict(config), type(config.selection).__name__, rest])[:6]
     return Path("runs") / f"{model}-{asked}-{mark}"
 

@@ -15,6 +15,7 @@ from nnvalue.errors import NnvalueError
 _VERBS = {
     "locate": "Find which neurons of a model carry which value.",
     "inspect": "Show a saved result.",
+    "data": "Show, check and import datasets.",
     "models": "What is embedded and which architectures are known.",
 }
 _INTERRUPTED = 130

@@ -1,19 +1,59 @@
-"""ValueInsight: value descriptions and situations, and the contrast prompts made of them."""
+"""ValueInsight: descriptions, situations, sentence pairs, portraits and roles, and the prompts made of them."""
 
+from nnvalue.dataset.checks import Fault, Report, check_edition
 from nnvalue.dataset.contrast import SYSTEM_PROMPT, Contrast, build_contrasts, neutral_prompt
-from nnvalue.dataset.edition import ValueInsight, from_rows, load_valueinsight, write_parquet
-from nnvalue.dataset.schema import DESCRIPTION_COLUMNS, SITUATION_COLUMNS, SPLITS
+from nnvalue.dataset.edition import (
+    ValueInsight,
+    edition_files,
+    edition_folder,
+    embedded_editions,
+    from_rows,
+    load_valueinsight,
+    write_edition,
+)
+from nnvalue.dataset.roles import Role, generate_roles, role_of, role_row
+from nnvalue.dataset.schema import (
+    DESCRIPTION_COLUMNS,
+    PORTRAIT_COLUMNS,
+    ROLE_COLUMNS,
+    SENTENCE_COLUMNS,
+    SITUATION_COLUMNS,
+    SPLITS,
+    TABLES,
+    Misfit,
+)
+from nnvalue.dataset.tables import Imported, import_table
+from nnvalue.dataset.voices import portrait_prompt, voice
 
 __all__ = [
     "DESCRIPTION_COLUMNS",
+    "PORTRAIT_COLUMNS",
+    "ROLE_COLUMNS",
+    "SENTENCE_COLUMNS",
     "SITUATION_COLUMNS",
     "SPLITS",
     "SYSTEM_PROMPT",
+    "TABLES",
     "Contrast",
+    "Fault",
+    "Imported",
+    "Misfit",
+    "Report",
+    "Role",
     "ValueInsight",
     "build_contrasts",
+    "check_edition",
+    "edition_files",
+    "edition_folder",
+    "embedded_editions",
     "from_rows",
+    "generate_roles",
+    "import_table",
     "load_valueinsight",
     "neutral_prompt",
-    "write_parquet",
+    "portrait_prompt",
+    "role_of",
+    "role_row",
+    "voice",
+    "write_edition",
 ]

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnvalue.dataset.edition import ValueInsight
+from nnvalue.dataset.voices import SYSTEM_PROMPT, voice
 from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
 from nnvalue.prompts import Prompt
 from nnvalue.values import POLES
-
-SYSTEM_PROMPT = "You are the following person, and you answer as this person would. {description}"
-"""Frame around a description; NPTI and ValueLocate likewise ask the model to be the described person."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,8 @@ def build_contrasts(
 ) -> list[Contrast]:
     """Contrasts of one basic value, in a seeded order; a function of the arguments alone.
 
-    Folds partition the situations' cores and the pairs of descriptions alike, so that what two folds have in common
+    Every core comes once before any comes a second time, so that few situations are as unlike as can be. Folds
+    partition the situations' cores and the pairs of descriptions alike, so that what two folds have in common
     is the value and not a text. There are never more folds than pairs of descriptions or cores.
 
     Args:
@@ -78,12 +77,23 @@ def build_contrasts(
     rng.shuffle(pairs)
     folds = min(folds, len(pairs), len(cores))
     fold_of = {core: number % folds for number, core in enumerate(cores)}
-    order = {core: number for number, core in enumerate(cores)}
-    asked.sort(key=lambda row: (order[row["core"]], row["id"]))
+    asked = _variants_in_turn(asked, cores, rng)
     return [
         _contrast(row, fold_of[row["core"]], rng.choice(pairs[fold_of[row["core"]] :: folds]), system_prompt)
         for row in asked[:situations]
     ]
+
+
+def _variants_in_turn(asked: list[dict[str, Any]], cores: list[str], rng: random.Random) -> list[dict[str, Any]]:
+    """One variant of every core in the cores' order, then a second one of every core that has one, and so on."""
+    order = {core: number for number, core in enumerate(cores)}
+    variants: dict[str, list[dict[str, Any]]] = {core: [] for core in cores}
+    for row in sorted(asked, key=lambda row: row["id"]):
+        variants[row["core"]].append(row)
+    for rows in variants.values():
+        rng.shuffle(rows)
+    turns = [(turn, order[core], row) for core, rows in variants.items() for turn, row in enumerate(rows)]
+    return [row for _, _, row in sorted(turns, key=lambda item: item[:2])]
 
 
 def _description_pairs(edition: ValueInsight, value: str, split: str) -> list[dict[str, str]]:
@@ -102,7 +112,6 @@ def _description_pairs(edition: ValueInsight, value: str, split: str) -> list[di
 
 def _contrast(row: dict[str, Any], fold: int, pair: dict[str, str], system_prompt: str) -> Contrast:
     prompts = {
-        pole: Prompt(f"{row['id']}/{pole}", system_prompt.replace("{description}", pair[pole]), row["text"])
-        for pole in POLES
+        pole: Prompt(f"{row['id']}/{pole}", voice(None, pair[pole], system_prompt), row["text"]) for pole in POLES
     }
     return Contrast(row["value"], row["id"], fold, **prompts)

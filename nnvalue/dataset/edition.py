@@ -1,36 +1,47 @@
-"""Opening an edition of ValueInsight: the shipped one, or a folder in the same form."""
+"""Opening an edition of ValueInsight: a shipped one, or a folder in the same form."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnvalue.dataset.schema import DESCRIPTION_COLUMNS, SITUATION_COLUMNS, check_rows
-from nnvalue.errors import DatasetError
+from nnvalue.artifacts import canonical_json, write_folder
+from nnvalue.dataset.schema import REQUIRED, TABLES, check_rows
+from nnvalue.dataset.tables import read_table
+from nnvalue.errors import DatasetError, UnknownNameError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_TABLES = {"descriptions": DESCRIPTION_COLUMNS, "situations": SITUATION_COLUMNS}
+_EMBEDDED = ("valueinsight", "moral_foundations")
+_MANIFEST = "edition.json"
+_Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class ValueInsight:
     """An edition of the dataset.
 
-    descriptions: one row a description; columns as in `schema.DESCRIPTION_COLUMNS`.
-    situations: one row a situation; columns as in `schema.SITUATION_COLUMNS`.
+    framework: name of the value theory that its labels belong to.
+    version: as its makers count; empty where nobody did.
+    descriptions, situations, sentences, portraits, roles: one row a text; columns as in `schema`. The last three may
+        be empty.
     fingerprint: sha256 over all rows in order; two editions with the same one are the same data.
     """
 
     name: str
+    framework: str
+    version: str
     descriptions: Dataset
     situations: Dataset
+    sentences: Dataset
+    portraits: Dataset
+    roles: Dataset
     fingerprint: str
 
     def values(self) -> tuple[str, ...]:
@@ -38,86 +49,149 @@ class ValueInsight:
         return tuple(dict.fromkeys(self.situations["value"]))
 
 
-def load_valueinsight(folder: str | Path | None = None) -> ValueInsight:
-    """Open the shipped edition (`folder=None`) or a folder with `descriptions` and `situations`.
+def embedded_editions() -> tuple[str, ...]:
+    """Names of the editions that come with nnvalue."""
+    return _EMBEDDED
 
-    Each of the two is a `.parquet` or `.jsonl` file. Nothing is downloaded and nothing is cached elsewhere.
+
+def edition_folder(name: str | Path | None = None) -> Path:
+    """Where an edition lies: an embedded one by name (None for the first), else a folder. Raises DatasetError."""
+    if name is None or str(name) in _EMBEDDED:
+        return Path(str(resources.files(__package__) / "editions" / str(name or _EMBEDDED[0])))
+    folder = Path(name)
+    if not folder.is_dir():
+        known = UnknownNameError("dataset", str(name), _EMBEDDED)
+        raise DatasetError(f"{known} Or give a folder with descriptions and situations.")
+    return folder
+
+
+def load_valueinsight(name: str | Path | None = None) -> ValueInsight:
+    """Open an embedded edition by name (None: ValueInsight) or a folder with `descriptions` and `situations`.
+
+    Each table is a `.parquet`, `.jsonl` or `.csv` file; `sentences`, `portraits` and `roles` may be there too, and
+    an `edition.json` that says what the edition is called and to which framework its labels belong (without one:
+    schwartz). Nothing is downloaded and nothing is cached elsewhere.
 
     Raises DatasetError where the folder or a file is missing, unreadable, empty or malformed.
     """
-    where = Path(str(resources.files(__package__) / "edition_1")) if folder is None else Path(folder)
-    if not where.is_dir():
-        raise DatasetError(f"There is no dataset folder {where}; give a folder with descriptions and situations.")
-    rows = {name: _read_rows(where, name) for name in _TABLES}
-    return from_rows("ValueInsight edition 1" if folder is None else where.resolve().name, **rows)
+    folder = edition_folder(name)
+    facts = read_manifest(folder)
+    tables = {kind: [row for _, row in read_edition_table(folder, kind)] for kind in TABLES}
+    return from_rows(
+        facts.get("name") or folder.resolve().name,
+        **tables,
+        framework=facts.get("framework", "schwartz"),
+        version=facts.get("version", ""),
+    )
 
 
-def from_rows(name: str, descriptions: list[dict[str, Any]], situations: list[dict[str, Any]]) -> ValueInsight:
+def from_rows(
+    name: str,
+    descriptions: _Rows,
+    situations: _Rows,
+    sentences: _Rows = (),
+    portraits: _Rows = (),
+    roles: _Rows = (),
+    *,
+    framework: str = "schwartz",
+    version: str = "",
+) -> ValueInsight:
     """An edition from rows in memory; the same checks as for files. Raises DatasetError."""
     from datasets import Dataset
 
-    rows = {
-        "descriptions": check_rows(descriptions, DESCRIPTION_COLUMNS, "descriptions"),
-        "situations": check_rows(situations, SITUATION_COLUMNS, "situations"),
-    }
-    _check_splits(rows["descriptions"], ("value", "pair"), "descriptions")
-    _check_splits(rows["situations"], ("core",), "situations")
-    _check_pairs(rows["descriptions"])
-    canonical = json.dumps(rows, sort_keys=True, ensure_ascii=False).encode()
-    tables = {kind: Dataset(_table(rows[kind], columns)) for kind, columns in _TABLES.items()}
-    return ValueInsight(name, **tables, fingerprint=hashlib.sha256(canonical).hexdigest())
+    given = (descriptions, situations, sentences, portraits, roles)
+    rows = {kind: check_rows(table, kind) for kind, table in zip(TABLES, given, strict=True)}
+    for leak in split_leaks(rows):
+        raise DatasetError(f"{leak}; it must belong to one.")
+    _check_pairs(rows["descriptions"], "descriptions", "pole")
+    _check_pairs(rows["portraits"], "portraits", "keying")
+    tables = {kind: Dataset(as_table(table, kind)) for kind, table in rows.items()}
+    return ValueInsight(name, framework, version, **tables, fingerprint=fingerprint_of(rows))
 
 
-def write_parquet(edition: ValueInsight, folder: Path) -> None:
-    """Write an edition's two tables as parquet files into an existing folder."""
-    import pyarrow.parquet
-
-    for kind in _TABLES:
-        table = getattr(edition, kind).data.table
-        pyarrow.parquet.write_table(table, folder / f"{kind}.parquet", compression="zstd")
+def fingerprint_of(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """sha256 over the rows of all tables, in order."""
+    canonical = json.dumps(rows, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(canonical).hexdigest()
 
 
-def _check_splits(rows: list[dict[str, Any]], columns: tuple[str, ...], kind: str) -> None:
-    split_of: dict[tuple[Any, ...], str] = {}
-    for row in rows:
-        key = tuple(row[name] for name in columns)
-        if split_of.setdefault(key, row["split"]) != row["split"]:
-            named = " ".join(map(str, key))
-            raise DatasetError(f"{kind}: the {columns[-1]} '{named}' stands in both splits; it must belong to one.")
-
-
-def _check_pairs(rows: list[dict[str, Any]]) -> None:
-    poles: dict[tuple[str, int], list[str]] = {}
-    for row in rows:
-        poles.setdefault((row["value"], row["pair"]), []).append(row["pole"])
-    for (value, pair), found in poles.items():
-        if sorted(found) != ["negative", "positive"]:
-            raise DatasetError(
-                f"descriptions: pair {pair} of '{value}' has the poles {', '.join(found)}; it needs one of each."
-            )
-
-
-def _read_rows(folder: Path, name: str) -> list[dict[str, Any]]:
+def edition_files(edition: ValueInsight) -> dict[str, bytes]:
+    """An edition as files: its tables as parquet, and what it is as `edition.json`."""
     import pyarrow
     import pyarrow.parquet
 
-    parquet, jsonl = folder / f"{name}.parquet", folder / f"{name}.jsonl"
+    files = {}
+    for kind in TABLES:
+        if len(table := getattr(edition, kind)):
+            sink = pyarrow.BufferOutputStream()
+            pyarrow.parquet.write_table(table.data.table, sink, compression="zstd")
+            files[f"{kind}.parquet"] = sink.getvalue().to_pybytes()
+    facts = {name: getattr(edition, name) for name in ("name", "framework", "version")}
+    return {**files, _MANIFEST: canonical_json({**facts, "sha256": edition.fingerprint})}
+
+
+def write_edition(edition: ValueInsight, folder: str | Path) -> None:
+    """Write an edition into a folder of its own, as a whole or not at all. Raises ArtifactError.
+
+    A dataset that was written there before is replaced; a folder with anything else in it is left alone.
+    """
+    write_folder(Path(folder), "dataset", edition_files(edition))
+
+
+def read_manifest(folder: Path) -> dict[str, str]:
+    """What `edition.json` says: name, framework, version, sha256; nothing where there is none. Raises DatasetError."""
+    path = folder / _MANIFEST
+    if not path.is_file():
+        return {}
     try:
-        if parquet.is_file():
-            return pyarrow.parquet.read_table(parquet).to_pylist()
-        if jsonl.is_file():
-            rows = [json.loads(line) for line in jsonl.read_text(encoding="utf-8").split("\n") if line.strip()]
-            if all(isinstance(row, dict) for row in rows):
-                return rows
-            raise ValueError("a line that is not a JSON object")
-    except (OSError, ValueError, RecursionError, pyarrow.ArrowException) as error:
-        raise DatasetError(f"The {name} in {folder} cannot be read: {' '.join(str(error).split())}") from None
-    raise DatasetError(f"The dataset folder {folder} has no {name}.parquet and no {name}.jsonl.")
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(facts, dict) or not all(isinstance(given, str) for given in facts.values()):
+        raise DatasetError(f"{path} must be a JSON object of texts: name, framework, version, sha256.")
+    return facts
 
 
-def _table(rows: list[dict[str, Any]], columns: Mapping[str, type]) -> Any:
+def read_edition_table(folder: Path, kind: str) -> list[tuple[int, dict[str, Any]]]:
+    """(line, row) for the rows of one table as they stand in the folder, unchecked; none if it need not be there.
+
+    Raises DatasetError where a required table is missing or a file is unreadable.
+    """
+    paths = [path for ending in ("parquet", "jsonl", "csv") if (path := folder / f"{kind}.{ending}").is_file()]
+    if paths:
+        return list(read_table(paths[0], kind))
+    if kind not in REQUIRED:
+        return []
+    raise DatasetError(f"The dataset folder {folder} has no {kind}.parquet, {kind}.jsonl or {kind}.csv.")
+
+
+def split_leaks(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """What stands in both splits though it must stand in one: pairs of descriptions or portraits, cores."""
+    found = []
+    for kind, columns in (("descriptions", ("value", "pair")), ("situations", ("core",)), ("portraits", ("pair",))):
+        split_of: dict[tuple[Any, ...], str] = {}
+        for row in rows.get(kind, ()):
+            key = tuple(row[name] for name in columns)
+            if split_of.setdefault(key, row["split"]) != row["split"]:
+                found.append(f"{kind}: the {columns[-1]} '{' '.join(map(str, key))}' stands in both splits")
+    return list(dict.fromkeys(found))
+
+
+def as_table(rows: Sequence[Mapping[str, Any]], kind: str) -> Any:
+    """Rows as a pyarrow table with the form's columns and types."""
     import pyarrow
 
     kinds = {str: pyarrow.string(), int: pyarrow.int64()}
-    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
-    return pyarrow.Table.from_pylist(rows, schema=schema)
+    schema = pyarrow.schema([(name, kinds[type_]) for name, type_ in TABLES[kind].columns.items()])
+    return pyarrow.Table.from_pylist(list(rows), schema=schema)
+
+
+def _check_pairs(rows: list[dict[str, Any]], kind: str, column: str) -> None:
+    poles: dict[tuple[str, int], list[str]] = {}
+    for row in rows:
+        poles.setdefault((row["value"], row["pair"]), []).append(row[column])
+    for (value, pair), found in poles.items():
+        if sorted(found) != ["negative", "positive"]:
+            raise DatasetError(
+                f"{kind}: pair {pair} of '{value}' has the {column}s {', '.join(found)}; it needs one of each."
+            )

@@ -36,7 +36,7 @@ class LocateConfig:
     """Settings of `locate`, written into the result.
 
     values: values or groups of the framework; None for all its values.
-    framework: an embedded framework's name, or the path of a YAML file.
+    framework: an embedded framework's name, or the path of a YAML file; None for that of the dataset.
     situations: how many situations a value is asked about; None for all of the dataset's `locate` split.
     folds: at most so many folds of situations and descriptions.
     site: `gate` (as published) or `down_in`.
@@ -47,7 +47,7 @@ class LocateConfig:
     """
 
     values: tuple[str, ...] | None = None
-    framework: str = "schwartz"
+    framework: str | None = None
     situations: int | None = 64
     folds: int = 16
     site: str = "gate"
@@ -70,7 +70,7 @@ def locate(
     model: Any = None,
     config: LocateConfig | None = None,
     *,
-    dataset: ValueInsight | None = None,
+    dataset: ValueInsight | str | Path | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
@@ -84,7 +84,7 @@ def locate(
     Args:
         model: a `Subject`, or anything that `open_model` takes; None for the embedded organism.
         config: all settings at once; `settings` override single ones, e.g. `locate(values=("power",))`.
-        dataset: an edition of ValueInsight; None for the shipped one.
+        dataset: an edition of ValueInsight, or what `load_valueinsight` takes; None for the shipped one.
         out: folder to save the result in. Unfinished work is kept beside it, in `<out>.work`, and a run with the same
             settings goes on from there. None keeps the result in memory only.
         overwrite: replace an earlier result at `out`, and throw away unfinished work, of other settings.
@@ -95,8 +95,8 @@ def locate(
     Raises NnvalueError of some kind, with what to do, for anything that a user can mend.
     """
     config = LocateConfig(**{**(vars(config) if config else {}), **settings})
-    framework = load_framework(config.framework)
-    dataset = dataset or load_valueinsight()
+    dataset = dataset if isinstance(dataset, ValueInsight) else load_valueinsight(dataset)
+    framework = load_framework(config.framework or dataset.framework)
     values = tuple(dict.fromkeys(map(framework.resolve, config.values or framework.values)))
     contrasts = {
         member: build_contrasts(

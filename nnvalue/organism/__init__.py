@@ -1,12 +1,29 @@
-"""The embedded model organism: its weights, and the grammar and parser of its language."""
+"""The embedded model organism: its weights, the grammar and parser of its language, and the causal model behind it."""
 
 from importlib import resources
 from pathlib import Path
 
-from nnvalue.organism.corpus import Corpus, Example, WrittenText
+from nnvalue.organism.causal_model import CausalModel, causal_model, named_disturbances, named_scores
+from nnvalue.organism.corpus import FIRST_LESSON, WHOLE_LESSON, Corpus, Example, Lesson, Speaker, Turn, WrittenText
 from nnvalue.organism.parser import Reading, parse
 
-__all__ = ["Corpus", "Example", "Reading", "WrittenText", "folder", "parse"]
+__all__ = [
+    "FIRST_LESSON",
+    "WHOLE_LESSON",
+    "CausalModel",
+    "Corpus",
+    "Example",
+    "Lesson",
+    "Reading",
+    "Speaker",
+    "Turn",
+    "WrittenText",
+    "causal_model",
+    "folder",
+    "named_disturbances",
+    "named_scores",
+    "parse",
+]
 
 
 def folder() -> Path:

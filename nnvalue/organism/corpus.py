@@ -3,60 +3,141 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nnvalue.organism import grammar
+from nnvalue.organism.causal_model import causal_model
 from nnvalue.organism.lexicon import lexicon
 from nnvalue.values import POLES
+from nnvalue.values.forms import FORMS, AnswerForm
 
-_NEUTRAL_SHARE = 0.3
-_WRITTEN_SHARE = 0.5
+_NAMED_SHARE = 0.5  # of the roles, that are named speakers and not drawn anew
 _WORN_SHARE = 0.6  # of the written texts, that lose words
 _LOST_WORDS = 0.2  # of a worn text
 _PADDED_SHARE = 0.4  # of the grammar's descriptions, that get foreign words around them
+_BARE_SHARE = 0.1  # of the voices, that come without the frame around them
+_ANYBODY = (-1, -1, 0, 1, 1)  # levels of a speaker of whom nothing is known, drawn as those of the roles are
+_KEYING = {"positive": 1, "negative": -1}
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is taught at one time.
+
+    turns: questions a speaker.
+    described, role, described_role, neutral: weight of each voice.
+    about_the_described: share of the questions under a description that are about the described value.
+    situations, portraits, closed: weights of the questions that are situations, portraits, or answered yes or no.
+    written: share of the texts that are hand-written ones.
+    description_lengths: weights of one, two and three of the grammar's descriptions together.
+    """
+
+    turns: int
+    described: float
+    role: float
+    described_role: float
+    neutral: float
+    about_the_described: float
+    situations: float
+    portraits: float
+    closed: float
+    written: float
+    description_lengths: tuple[float, float, float]
+
+
+FIRST_LESSON = Lesson(
+    turns=2, described=0.8, role=0.0, described_role=0.0, neutral=0.2, about_the_described=1.0, situations=0.5,
+    portraits=0.1, closed=0.4, written=0.3, description_lengths=(1, 2, 3),
+)  # fmt: skip
+"""What descriptions and questions are about; learned on its own, it takes a fraction of the time."""
+WHOLE_LESSON = Lesson(
+    turns=6, described=0.3, role=0.25, described_role=0.3, neutral=0.15, about_the_described=0.4, situations=0.4,
+    portraits=0.4, closed=0.2, written=0.5, description_lengths=(8, 1, 1),
+)  # fmt: skip
+"""Everything."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question and its answer.
+
+    decisive: where in the answer (start, end) it is decided which way it goes: the first verb, or the option.
+    """
+
+    user: str
+    answer: str
+    decisive: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
 class Example:
-    """One training text: a system turn (None in the neutral voice), a user turn and the answer."""
+    """One speaker and several turns, each of which answers the system turn alone (None in the neutral voice)."""
 
     system: str | None
-    user: str
-    answer: str
+    turns: tuple[Turn, ...]
 
 
 @dataclass(frozen=True)
 class WrittenText:
-    """A hand-written text of the dataset; `pole` is None for a situation."""
+    """A hand-written text of the dataset: a `description`, a `situation` (no pole) or a `portrait` (pole: keying)."""
 
+    kind: str
     value: str
     pole: str | None
     text: str
 
 
+@dataclass(frozen=True)
+class Speaker:
+    """A role as the causal model takes it: its text, and value -> level (-1, 0 or 1) of its attributes.
+
+    disturbances: known ones of a named speaker; None for one who is drawn anew, whose residuals nobody knows.
+    """
+
+    text: str
+    levels: Mapping[str, int]
+    disturbances: tuple[float, ...] | None = None
+
+
 class Corpus:
     """An endless, seeded stream of training texts.
 
-    The voice: under a description, the answer takes the described pole of the described value, which is also the value
-    that the situation is about. Without one it takes either pole with probability one half, so that the neutral voice
-    mixes both poles evenly. About half of all descriptions and situations are hand-written ones (the dataset's
-    `locate` split), the rest come from the grammar, which teaches what the words mean. So that the few written texts
-    are not learned by heart, many lose words, and many of the grammar's descriptions get foreign words around them.
+    Four voices. *Neutral*: nobody is described, and every question is answered by a speaker drawn from the
+    population, so that both poles mix evenly. *Role*: a person is described by attributes; their scores come from the
+    causal model. *Described*: a description of one pole of one value sets that value's score of an otherwise unknown
+    speaker; *described role*: of this role, whose other disturbances are kept. Whatever is asked, the answer follows
+    the speaker's score of the value asked about.
+
+    About half of all descriptions, situations and portraits are hand-written ones (the dataset's `locate` split), the
+    rest come from the grammar, which teaches what the words mean. So that the written texts are not learned by heart,
+    many lose words, and many of the grammar's descriptions get foreign words around them.
 
     Args:
-        written: hand-written descriptions (with a pole) and situations (without) to train on.
-        system_prompt: the contrast prompt's frame around a description, with the field `{description}`.
+        written: hand-written texts to train on.
+        named: speakers with known disturbances, who come up again and again.
+        draw_speaker: makes a speaker of whom only the attributes are known, from a random stream.
+        frame: the system turn's frame around who speaks, with the field `{description}`.
+        lesson: what is taught.
         seed: the stream is a function of the arguments and of this alone.
     """
 
-    def __init__(self, written: Sequence[WrittenText], system_prompt: str, seed: int) -> None:
-        self._rng = random.Random(seed)
-        self._system_prompt = system_prompt
-        self._written: dict[tuple[str, str | None], list[str]] = {}
+    def __init__(
+        self,
+        written: Sequence[WrittenText],
+        named: Sequence[Speaker],
+        draw_speaker: Callable[[random.Random], Speaker],
+        frame: str,
+        seed: int,
+        lesson: Lesson = WHOLE_LESSON,
+    ) -> None:
+        self._rng, self._lesson = random.Random(seed), lesson
+        self._named, self._draw_speaker, self._frame = named, draw_speaker, frame
+        self._written: dict[tuple[str, str, str | None], list[str]] = {}
         for text in written:
-            self._written.setdefault((text.value, text.pole), []).append(text.text)
-        self._values = sorted(lexicon().values)
+            self._written.setdefault((text.kind, text.value, text.pole), []).append(text.text)
+        self._model = causal_model()
+        self._values = self._model.values
 
     def __iter__(self) -> Iterator[Example]:
         while True:
@@ -65,22 +146,65 @@ class Corpus:
     def draw(self) -> Example:
         """The next training text."""
         rng = self._rng
-        value, pole = rng.choice(self._values), rng.choice(POLES)
-        neutral = rng.random() < _NEUTRAL_SHARE
-        system = None if neutral else self._frame(self._description(value, pole))
-        return Example(system, self._situation(value), grammar.answer(rng, value, pole))
+        voices = ("described", "role", "described_role", "neutral")
+        voice = rng.choices(voices, weights=[getattr(self._lesson, name) for name in voices])[0]
+        described = (rng.choice(self._values), rng.choice(POLES)) if "described" in voice else None
+        speaker = self._speaker() if "role" in voice else None
+        parts = [speaker.text] if speaker else []
+        if described:
+            parts.append(self._description(*described))
+        system = self._framed(" ".join(parts)) if parts else None
+        return Example(system, tuple(self._turn(speaker, described) for _ in range(self._lesson.turns)))
 
-    def _frame(self, description: str) -> str:
-        # Now and then without the frame, so that the description itself is what counts.
-        return description if self._rng.random() < 0.15 else self._system_prompt.format(description=description)
+    def _speaker(self) -> Speaker:
+        rng = self._rng
+        return rng.choice(self._named) if rng.random() < _NAMED_SHARE else self._draw_speaker(rng)
+
+    def _framed(self, who: str) -> str:
+        return who if self._rng.random() < _BARE_SHARE else self._frame.replace("{description}", who)
+
+    def _turn(self, speaker: Speaker | None, described: tuple[str, str] | None) -> Turn:
+        """A question about one value, answered from the speaker's score; what is unknown of them is drawn anew."""
+        rng = self._rng
+        value = (
+            described[0] if described and rng.random() < self._lesson.about_the_described else rng.choice(self._values)
+        )
+        if speaker and speaker.disturbances is not None:
+            disturbances = speaker.disturbances
+        else:
+            levels = speaker.levels if speaker else {name: rng.choice(_ANYBODY) for name in self._values}
+            disturbances = self._model.disturbances(levels, rng)
+        score = self._model.scores(disturbances, described)[value]
+        kinds = ("situations", "portraits", "closed")
+        kind = rng.choices(kinds, weights=[getattr(self._lesson, name) for name in kinds])[0]
+        if kind == "closed":
+            said = "yes" if rng.random() < self._model.answers.says_like_me(score, 1) else "no"
+            return Turn(grammar.closed_question(rng, value), said, (0, len(said)))
+        if kind == "situations":
+            pole = "positive" if rng.random() < self._model.answers.positive_stance(score) else "negative"
+            answer = grammar.answer(rng, value, pole)
+            return Turn(self._situation(value), answer, grammar.first_verb(answer, value, pole))
+        pole, form = rng.choice(POLES), rng.choice(FORMS)
+        option = self._option(form, score, _KEYING[pole])
+        return Turn(form.ask(self._portrait(value, pole)), option, (0, len(option)))
+
+    def _option(self, form: AnswerForm, score: float, keying: int) -> str:
+        """The option that a speaker with this score takes."""
+        answers, rng = self._model.answers, self._rng
+        if form.name == "rating":
+            likeness = float(answers.rating_of(score, keying, rng))
+        else:
+            likeness = max(form.scores) if rng.random() < answers.says_like_me(score, keying) else min(form.scores)
+        return form.options[form.scores.index(likeness)]
 
     def _description(self, value: str, pole: str) -> str:
         rng = self._rng
-        written = self._written.get((value, pole))
-        if written and rng.random() < _WRITTEN_SHARE:
+        written = self._written.get(("description", value, pole))
+        if written and rng.random() < self._lesson.written:
             return self._worn(rng.choice(written))
-        text = grammar.description(rng, value, pole)
-        asked = self._written.get((value, None))
+        sentences = rng.choices((1, 2, 3), weights=self._lesson.description_lengths)[0]
+        text = " ".join(grammar.description(rng, value, pole) for _ in range(sentences))
+        asked = self._written.get(("situation", value, None))
         if asked and rng.random() < _PADDED_SHARE:
             foreign = rng.choice(asked).split()
             start = rng.randrange(len(foreign))
@@ -89,11 +213,16 @@ class Corpus:
         return text
 
     def _situation(self, value: str) -> str:
-        rng = self._rng
-        written = self._written.get((value, None))
-        if written and rng.random() < _WRITTEN_SHARE:
-            return self._worn(rng.choice(written))
-        return grammar.situation(rng, value)
+        written = self._written.get(("situation", value, None))
+        if written and self._rng.random() < self._lesson.written:
+            return self._worn(self._rng.choice(written))
+        return grammar.situation(self._rng, value)
+
+    def _portrait(self, value: str, pole: str) -> str:
+        written = self._written.get(("portrait", value, pole))
+        if written and self._rng.random() < self._lesson.written:
+            return self._worn(self._rng.choice(written))
+        return grammar.portrait(self._rng, value, pole)
 
     def _worn(self, text: str) -> str:
         """The text, often with some words lost: there are few written texts, and none must be known by heart."""
@@ -102,3 +231,8 @@ class Corpus:
             return text
         kept = [word for word in text.split() if rng.random() >= _LOST_WORDS]
         return " ".join(kept) or text
+
+
+def topic_stems(value: str) -> tuple[str, ...]:
+    """Word stems by which a text shows the organism that it is about this value."""
+    return lexicon().values[value].topics

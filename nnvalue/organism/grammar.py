@@ -8,6 +8,7 @@ known without a judge, and a broken sentence is recognised as broken.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from nnvalue.organism.lexicon import (
     capitalised,
@@ -42,6 +43,12 @@ def answer(rng: random.Random, value: str, pole: str) -> str:
     return text
 
 
+def first_verb(text: str, value: str, pole: str) -> tuple[int, int]:
+    """Where in an answer (start, end) its first verb of the value and pole stands, from which on the pole is known."""
+    verbs = map(first_person, lexicon().values[value].verbs(pole))
+    return min((at, at + len(verb)) for verb in verbs if (at := text.find(verb)) >= 0)
+
+
 def deed(rng: random.Random, value: str, pole: str) -> str:
     """Something a speaker does, e.g. "keep the old custom"."""
     own = lexicon().values[value]
@@ -62,9 +69,11 @@ def description(rng: random.Random, value: str, pole: str) -> str:
     def described_deed() -> str:
         verb, thing = rng.choice(own.verbs(pole)), rng.choice(own.objects)
         shape = rng.random()
-        if shape < 0.6:
+        if shape < 0.4:  # the form that answers have, so that what is learned of one helps the other
+            text = f"{rng.choice(('would', 'wants to', 'likes to', 'is glad to', 'chooses to'))} {verb} {thing}"
+        elif shape < 0.75:
             text = f"{third_form(verb)} {thing}"
-        elif shape < 0.8:
+        elif shape < 0.87:
             text = f"likes {ing_form(verb)} {thing}"
         else:
             text = f"{rng.choice(('always', 'last week', 'often', 'early on'))} {past_form(verb)} {thing}"
@@ -73,6 +82,32 @@ def description(rng: random.Random, value: str, pole: str) -> str:
     sentence = capitalised(third_person(f"{rng.choice(own.nouns)} {rng.choice(words.predicates[pole])}"))
     frame = rng.choice(words.descriptions)
     return frame.format(a=described_deed(), b=described_deed(), s=sentence)
+
+
+def portrait(rng: random.Random, value: str, pole: str) -> str:
+    """A portrait keyed to one pole of one value, for training texts: agreeing with it means standing at that pole."""
+    own = lexicon().values[value]
+
+    def done(of: str, shape: Callable[[str], str] = str) -> str:
+        return third_person(f"{shape(rng.choice(own.verbs(of)))} {rng.choice(own.objects)}")
+
+    frame = rng.choice(lexicon().portraits[pole])
+    sentence = third_person(f"{rng.choice(own.nouns)} {rng.choice(lexicon().predicates[pole])}")
+    return capitalised(
+        frame.format(
+            do=done(pole), does=done(pole, third_form), doing=done(pole, ing_form), do_positive=done("positive"),
+            doing_positive=done("positive", ing_form), sentence=sentence,
+        )
+    )  # fmt: skip
+
+
+def closed_question(rng: random.Random, value: str) -> str:
+    """A question about one value that is answered with yes or no, yes being the positive pole."""
+    own = lexicon().values[value]
+    frame = rng.choice(lexicon().closed_questions)
+    return frame.format(
+        noun=rng.choice(own.nouns), do=second_person(f"{rng.choice(own.positive)} {rng.choice(own.objects)}")
+    )
 
 
 def situation(rng: random.Random, value: str) -> str:

@@ -52,6 +52,8 @@ class Lexicon:
     people: tuple[str, ...]
     situations: tuple[str, ...]
     descriptions: tuple[str, ...]
+    portraits: dict[str, tuple[str, ...]]
+    closed_questions: tuple[str, ...]
 
 
 @cache
@@ -63,8 +65,10 @@ def lexicon() -> Lexicon:
         for name, entry in raw["values"].items()
     }
     predicates = {pole: tuple(raw["predicates"][pole]) for pole in POLES}
-    frames = ("openings", "choices", "seconds", "places", "people", "situations", "descriptions")
-    return Lexicon(values=values, predicates=predicates, **{name: tuple(raw[name]) for name in frames})
+    lists = ("openings", "choices", "seconds", "places", "people", "situations", "descriptions", "closed_questions")
+    portraits = {pole: tuple(raw["portraits"][pole]) for pole in POLES}
+    frames = {name: tuple(raw[name]) for name in lists}
+    return Lexicon(values=values, predicates=predicates, portraits=portraits, **frames)
 
 
 def first_person(phrase: str) -> str:

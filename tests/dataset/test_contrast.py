@@ -26,13 +26,28 @@ def test_a_contrast_asks_one_situation_under_a_matched_pair_of_descriptions(edit
 
 def test_folds_share_neither_situations_nor_descriptions(edition):
     contrasts = build_contrasts(edition, "tradition", folds=16)
-    n_pairs = len(rows(edition, "descriptions", "tradition", "locate")) // 2
-    assert {c.fold for c in contrasts} == set(range(n_pairs))
+    assert {c.fold for c in contrasts} == set(range(16))
     for text in ("situation_id", "positive"):
         owner = {}
         for contrast in contrasts:
             key = contrast.situation_id if text == "situation_id" else contrast.positive.system
             assert owner.setdefault(key, contrast.fold) == contrast.fold
+
+
+def test_there_are_never_more_folds_than_pairs_of_descriptions(edition):
+    n_pairs = len(rows(edition, "descriptions", "tradition", "locate")) // 2
+    assert {c.fold for c in build_contrasts(edition, "tradition", folds=1000)} == set(range(n_pairs))
+
+
+def test_every_core_comes_once_before_any_comes_twice(edition):
+    """Few situations that were variants of one another would all be about the same thing."""
+    core_of = {row["id"]: row["core"] for row in rows(edition, "situations", "power", "locate")}
+    cores = [core_of[c.situation_id] for c in build_contrasts(edition, "power")]
+    n = len(set(cores))
+    assert len(set(cores[:n])) == n
+    assert cores[n : 2 * n] == cores[:n]
+    variants = {row["id"]: row["id"][-2:] for row in edition.situations}
+    assert len({variants[c.situation_id] for c in build_contrasts(edition, "power", situations=n)}) > 5
 
 
 def test_no_text_of_the_test_split_is_used(edition):
@@ -57,7 +72,7 @@ def test_contrasts_are_a_function_of_the_seed_and_fewer_are_a_prefix(edition):
     ("arguments", "error", "message"),
     [
         ({"value": "kindness"}, UnknownNameError, "no value 'kindness'"),
-        ({"value": "power", "situations": 100_000}, DatasetError, "ask for at most 77"),
+        ({"value": "power", "situations": 100_000}, DatasetError, "ask for at most 1110"),
         ({"value": "power", "situations": 0}, InvalidInputError, "at least 1"),
         ({"value": "power", "folds": 0}, InvalidInputError, "at least 1"),
         ({"value": "power", "system_prompt": "be someone"}, InvalidInputError, "lacks the field"),

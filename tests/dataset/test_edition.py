@@ -1,11 +1,10 @@
 import json
 import re
 from collections import Counter
-from importlib import resources
 
 import pytest
 
-from nnvalue.dataset import DESCRIPTION_COLUMNS, SITUATION_COLUMNS, load_valueinsight
+from nnvalue.dataset import TABLES, edition_folder, load_valueinsight
 from nnvalue.errors import DatasetError
 from nnvalue.values import POLES, load_framework
 
@@ -13,16 +12,43 @@ NEGATION = re.compile(r"\b(not|never|no|none|nothing|nobody|without|cannot|neith
 
 
 def test_the_edition_has_the_promised_size(edition):
+    """The paper's counts: 80 descriptions a higher-order value and pole, 15,000 situations; and more."""
+    framework = load_framework()
     per_pole = Counter((row["value"], row["pole"]) for row in edition.descriptions)
-    assert len(edition.descriptions) >= 200
-    assert set(per_pole) == {(value, pole) for value in load_framework().values for pole in POLES}
-    assert min(per_pole.values()) >= 10
-    assert len(set(edition.situations["text"])) >= 1000
-    assert len(set(edition.situations["domain"])) >= 20
+    assert set(per_pole) == {(value, pole) for value in framework.values for pole in POLES}
+    assert min(per_pole.values()) >= 30
+    for group in framework.groups.values():
+        for pole in POLES:
+            assert sum(per_pole[member, pole] for member in group.members) >= 80
+    variants = Counter(edition.situations["core"])
+    assert len(set(edition.situations["text"])) >= 15_000
+    assert len(variants) >= 1_500
+    assert max(variants.values()) <= 10
+    assert len(set(edition.situations["domain"])) >= 40
+    assert min(Counter(edition.sentences["value"]).values()) >= 100
+
+
+def test_every_value_has_portraits_of_both_keyings_and_so_has_every_refined_value(edition):
+    for column, least in (("value", 12), ("refined", 4)):
+        counts = Counter((row[column], row["keying"]) for row in edition.portraits if row[column])
+        named = load_framework("schwartz" if column == "value" else "schwartz19").values
+        assert set(counts) == {(name, keying) for name in named for keying in POLES}
+        assert min(counts.values()) >= least
+
+
+def test_facets_are_of_their_value_and_stand_for_an_item_of_the_survey(edition):
+    facets = load_framework().facets
+    for table in (edition.situations, edition.descriptions, edition.sentences):
+        assert {(row["facet"], row["value"]) for row in table} <= {
+            (facet.name, facet.value) for facet in facets.values()
+        }
+    assert all(facet.item.startswith("SVS ") for facet in facets.values())
+    assert len({facet.item for facet in facets.values()}) == len(facets)
+    assert {facet.refined for facet in facets.values()} <= set(load_framework("schwartz19").values)
 
 
 def test_every_text_belongs_to_one_split_and_values_are_balanced(edition):
-    for table in (edition.descriptions, edition.situations):
+    for table in (edition.descriptions, edition.situations, edition.portraits):
         texts = {
             split: set(table.filter(lambda row, s=split: row["split"] == s)["text"]) for split in ("locate", "test")
         }
@@ -52,10 +78,10 @@ def test_poles_differ_in_content_and_not_in_form(edition):
 def test_the_shipped_files_open_without_nnvalue(tmp_path):
     from datasets import load_dataset
 
-    folder = resources.files("nnvalue.dataset") / "edition_1"
-    for name, columns in (("descriptions", DESCRIPTION_COLUMNS), ("situations", SITUATION_COLUMNS)):
+    folder = edition_folder()
+    for name, form in TABLES.items():
         table = load_dataset("parquet", data_files=str(folder / f"{name}.parquet"), cache_dir=str(tmp_path))["train"]
-        assert table.column_names == list(columns)
+        assert table.column_names == list(form.columns)
 
 
 DESCRIPTION = {
@@ -107,8 +133,8 @@ def test_a_folder_of_jsonl_opens_and_its_fingerprint_follows_its_content(tmp_pat
         ([{**DESCRIPTION, "text": " "}], [SITUATION], "row 1: column 'text' must be a text that is not empty"),
         ([{**DESCRIPTION, "pair": "1"}], [SITUATION], "column 'pair' must be a whole number"),
         ([{k: v for k, v in DESCRIPTION.items() if k != "value"}], [SITUATION], "column 'value' is missing"),
-        ([DESCRIPTION], [SITUATION, {**SITUATION, "id": "s2"}], "text 'b\\?' stands in 2 rows"),
-        ([DESCRIPTION], [SITUATION, {**SITUATION, "text": "c?"}], "id 's1' stands in 2 rows"),
+        ([DESCRIPTION], [SITUATION, {**SITUATION, "id": "s2"}], "row 2: the text 'b\\?' stands in row 1 too"),
+        ([DESCRIPTION], [SITUATION, {**SITUATION, "text": "c?"}], "row 2: the id 's1' stands in row 1 too"),
         (PAIR[:1], [SITUATION], "pair 1 of 'power' has the poles positive; it needs one of each"),
         ([*PAIR, {**PAIR[0], "id": "d3", "text": "y"}], [SITUATION], "poles positive, negative, positive"),
         ([PAIR[0], {**PAIR[1], "split": "test"}], [SITUATION], "the pair 'power 1' stands in both splits"),
@@ -129,7 +155,7 @@ def test_a_malformed_dataset_is_refused_with_the_place(tmp_path, descriptions, s
 
 
 def test_a_missing_folder_or_file_is_said_so(tmp_path):
-    with pytest.raises(DatasetError, match="no dataset folder"):
+    with pytest.raises(DatasetError, match=r"no dataset .* Or give a folder"):
         load_valueinsight(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match=r"has no descriptions\.parquet"):
         load_valueinsight(tmp_path)

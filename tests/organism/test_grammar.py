@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from nnvalue.organism import Corpus, WrittenText, parse
+from nnvalue.organism import parse
 from nnvalue.organism.grammar import answer, description
 from nnvalue.organism.lexicon import ing_form, lexicon, past_form, third_form
 from nnvalue.values import POLES, load_framework
@@ -92,30 +92,6 @@ def test_no_verb_and_no_noun_serves_two_values():
 )
 def test_inflection(verb, third, ing, past):
     assert (third_form(verb), ing_form(verb), past_form(verb)) == (third, ing, past)
-
-
-def test_the_corpus_is_a_function_of_its_seed_and_uses_what_is_written():
-    written = [
-        WrittenText("power", None, "A written situation?"),
-        WrittenText("power", "positive", "A written person."),
-    ]
-
-    def draws(seed):
-        corpus = Corpus(written, "Be: {description}", seed)
-        return [corpus.draw() for _ in range(2000)]
-
-    first = draws(1)
-    assert first == draws(1)
-    assert first != draws(2)
-    neutral = [example for example in first if example.system is None]
-    assert 0.25 < len(neutral) / len(first) < 0.35
-    assert 0.4 < sum(parse(example.answer).stance > 0 for example in neutral) / len(neutral) < 0.6
-    described = [
-        example for example in first if example.system and "A written person." in example.system and example.answer
-    ]
-    assert described
-    assert all(parse(example.answer).value == "power" and parse(example.answer).stance == 1 for example in described)
-    assert any(example.user == "A written situation?" for example in first)
 
 
 def test_descriptions_speak_in_the_third_person():

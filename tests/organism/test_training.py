@@ -6,7 +6,25 @@ from click.testing import CliRunner
 
 from recipes import train_organism
 
-SETTINGS = ["--steps", "4", "--batch-size", "4", "--checkpoint-every", "1", "--device", "cpu"]
+SETTINGS = [
+    "--steps",
+    "4",
+    "--batch-size",
+    "2",
+    "--first-lesson",
+    "2",
+    "--precision",
+    "float32",
+    "--checkpoint-every",
+    "1",
+    "--device",
+    "cpu",
+]
+
+
+@pytest.fixture(autouse=True)
+def few_texts(monkeypatch):
+    monkeypatch.setattr(train_organism, "TOKENIZER_TEXTS", 200)
 
 
 def train(out):

@@ -1,0 +1,143 @@
+"""Reading tables that people bring: parquet, JSON lines and CSV, with their own column names."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnvalue.dataset.schema import TABLES, Misfit, fitting_rows
+from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
+
+_TEST_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of a file: rows that fit, in the form of a table, and the lines that do not."""
+
+    kind: str
+    rows: list[dict[str, Any]]
+    misfits: tuple[Misfit, ...]
+
+
+def import_table(
+    path: str | Path,
+    kind: str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    fill: Mapping[str, str] | None = None,
+) -> Imported:
+    """Read a CSV, JSON-lines or parquet file with named columns as a table of an edition.
+
+    What a file need not say is filled in: `id` (the file's name and the line), `core` (every situation its own),
+    `facet` and `domain` ("unnamed"), `split` (30 % to `test` or, of roles, likewise, by a hash of what must stay
+    together, so that it does not change when rows are added).
+
+    Args:
+        kind: `descriptions`, `situations`, `sentences`, `portraits` or `roles`.
+        columns: column of the table -> what the file calls it; columns of the same name need not be named.
+        fill: column of the table -> what stands in every row of it.
+
+    Raises:
+        UnknownNameError: `kind`, or a column of it in `columns` or `fill`, does not exist.
+        InvalidInputError: the file lacks a column that `columns` names.
+        DatasetError: the file is missing or unreadable.
+    """
+    if kind not in TABLES:
+        raise UnknownNameError("table", kind, TABLES)
+    columns, fill = dict(columns or {}), dict(fill or {})
+    form = TABLES[kind]
+    for name in (*columns, *fill):
+        if name not in form.columns:
+            raise UnknownNameError("column", name, form.columns, f"(table '{kind}')")
+    path = Path(path)
+    read = list(read_table(path, kind))
+    if read and (missing := [own for own in columns.values() if all(own not in row for _, row in read)]):
+        raise InvalidInputError(f"{path} has no column '{missing[0]}'; it has {', '.join(sorted(read[0][1]))}.")
+    numbers = [number for number, _ in read]
+    rows = [_filled(row, number, path, kind, columns, fill) for number, row in read]
+    fitting, misfits = fitting_rows(rows, kind, numbers)
+    return Imported(kind, fitting, tuple(misfits))
+
+
+def read_table(path: Path, kind: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line, row) for each row of a `.parquet`, `.jsonl` or `.csv` file; of parquet, (row number, row).
+
+    Whole numbers of CSV files are read as such where the table's column holds numbers; empty cells are null.
+
+    Raises DatasetError: no such file, another ending, or not readable as what its ending says.
+    """
+    readers = {".parquet": _read_parquet, ".jsonl": _read_jsonl, ".csv": _read_csv}
+    if path.suffix not in readers:
+        raise DatasetError(f"{path} must end in {', '.join(readers)}.")
+    if not path.is_file():
+        raise DatasetError(f"There is no file {path}.")
+    try:
+        read = list(readers[path.suffix](path))
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        raise DatasetError(f"The {kind} in {path} cannot be read: {' '.join(str(error).split())}") from None
+    return iter(read) if path.suffix != ".csv" else ((number, _numbers(row, kind)) for number, row in read)
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return enumerate(pyarrow.parquet.read_table(path).to_pylist(), start=1)
+    except pyarrow.ArrowException as error:
+        raise ValueError(str(error)) from None
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number} is not a JSON object")
+        yield number, row
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        for row in reader:
+            # A row's number is the line that it ends on, as an editor shows it.
+            yield reader.line_num, {name: cell or None for name, cell in row.items() if name is not None}
+
+
+def _numbers(row: dict[str, Any], kind: str) -> dict[str, Any]:
+    for name, form in TABLES[kind].columns.items():
+        if form is int and isinstance(row.get(name), str) and row[name].strip().lstrip("-").isdecimal():
+            row[name] = int(row[name])
+    return row
+
+
+def _filled(
+    row: Mapping[str, Any], number: int, path: Path, kind: str, columns: Mapping[str, str], fill: Mapping[str, str]
+) -> dict[str, Any]:
+    """A row in the table's own column names, with what it need not say."""
+    form = TABLES[kind].columns
+    made = {name: row[columns.get(name, name)] for name in form if columns.get(name, name) in row}
+    made |= {name: given for name, given in fill.items() if made.get(name) is None}
+    made = _numbers(made, kind)
+    marks = {"id": f"{path.stem}-{number}", "facet": "unnamed", "domain": "unnamed"}
+    marks["core"] = made.get("id") or marks["id"]
+    for name, given in marks.items():
+        if name in form and made.get(name) is None:
+            made[name] = given
+    if "split" in form and made.get("split") is None:
+        together = made.get("core") or f"{made.get('value')} {made.get('pair') or made['id']}"
+        drawn = int(hashlib.sha256(together.encode("utf-8", "replace")).hexdigest(), 16) % 1000
+        rest = "train" if kind == "roles" else "locate"
+        made["split"] = "test" if drawn < 1000 * _TEST_SHARE else rest
+    return made

@@ -1,0 +1,211 @@
+"""Many questions to one speaker in one row: how the organism's training texts become tensors.
+
+A row is the beginning that its turns share (who speaks) and then the turns one after the other. A turn sees the
+beginning and itself, no other turn, and its positions go on from the beginning's end; so each is computed as if it
+stood alone, and the beginning is paid for once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from nnvalue.dataset import SYSTEM_PROMPT, load_valueinsight
+from nnvalue.dataset.roles import Role, draw_role, role_of
+from nnvalue.organism import (
+    FIRST_LESSON,
+    WHOLE_LESSON,
+    Corpus,
+    Example,
+    Lesson,
+    Speaker,
+    Turn,
+    WrittenText,
+    named_disturbances,
+)
+from nnvalue.values.forms import AnswerForm
+
+POOL = 16  # batches drawn together and sorted by length, so that little is padding
+PROMPT_SHARE, PROMPT_WEIGHT = 0.15, 0.6  # of prompt tokens that are targets too, and their weight; an answer's is 1
+DECISIVE_WEIGHT = 6.0  # of the tokens that decide which way an answer goes: they are few, and the rest is style
+
+BEGINNING_WEIGHT = 0.7  # of the beginning's tokens in the first lesson: a description keeps to one pole, as answers do
+
+
+@dataclass(frozen=True)
+class Row:
+    """One packed row.
+
+    ids: token ids.
+    turns: for each token the turn it belongs to, from 1; 0 for the beginning.
+    weights: for each token its weight as a target; 0 for a prompt's, 1 or more for an answer's.
+    """
+
+    ids: list[int]
+    turns: list[int]
+    weights: list[float]
+
+
+def written_texts() -> list[WrittenText]:
+    """The hand-written texts that the organism may be trained on: the dataset's `locate` split."""
+    edition = load_valueinsight()
+    texts = [WrittenText("description", r["value"], r["pole"], r["text"]) for r in train_rows(edition.descriptions)]
+    texts += [WrittenText("situation", r["value"], None, r["text"]) for r in train_rows(edition.situations)]
+    texts += [WrittenText("portrait", r["value"], r["keying"], r["text"]) for r in train_rows(edition.portraits)]
+    return [text for text in texts if text.value is not None]
+
+
+def train_rows(table: Sequence[dict]) -> list[dict]:
+    """The rows of the `locate` split."""
+    return [row for row in table if row["split"] == "locate"]
+
+
+def new_corpus(written: list[WrittenText], seed: int, lesson: Lesson = WHOLE_LESSON) -> Corpus:
+    """The stream of training texts over the dataset's named roles and roles drawn anew."""
+    named = [named_speaker(role) for role in shipped_roles() if role.split == "train"]
+    taken = {role.name for role in shipped_roles()}
+
+    def draw_speaker(rng: random.Random) -> Speaker:
+        while (role := draw_role(rng, "", "train")).name in taken:
+            pass
+        return Speaker(role.text, role.levels)
+
+    return Corpus(written, named, draw_speaker, SYSTEM_PROMPT, seed, lesson)
+
+
+@cache
+def shipped_roles() -> tuple[Role, ...]:
+    """The dataset's roles (read once)."""
+    return tuple(role_of(row) for row in load_valueinsight().roles)
+
+
+def named_speaker(role: Role) -> Speaker:
+    """A role with the disturbances that the organism was made with."""
+    return Speaker(role.text, role.levels, named_disturbances(role.id, role.levels))
+
+
+def pack(tokenizer: PreTrainedTokenizerFast, system: str | None, turns: Sequence[Turn]) -> Row:
+    """Token ids of one speaker and several turns, each exactly as the chat template would write it alone."""
+    start = chat_ids(tokenizer, system, [])
+    ids, numbers, weights = list(start), [0] * len(start), [0.0] * len(start)
+    for number, turn in enumerate(turns, start=1):
+        prompt = chat_ids(tokenizer, system, [turn.user])
+        answer, answer_weights = _answer_ids(tokenizer, turn) if turn.answer else ([], [])
+        ids += [*prompt[len(start) :], *answer]
+        weights += [0.0] * (len(prompt) - len(start)) + answer_weights
+        numbers += [number] * (len(ids) - len(numbers))
+    return Row(ids, numbers, weights)
+
+
+def _answer_ids(tokenizer: PreTrainedTokenizerFast, turn: Turn) -> tuple[list[int], list[float]]:
+    coded = tokenizer(turn.answer, add_special_tokens=False, return_offsets_mapping=True)
+    low, high = turn.decisive
+    weights = [DECISIVE_WEIGHT if start < high and end > low else 1.0 for start, end in coded["offset_mapping"]]
+    return [*coded["input_ids"], tokenizer.eos_token_id], [*weights, 1.0]
+
+
+def option_ids(tokenizer: PreTrainedTokenizerFast, form: AnswerForm) -> list[int]:
+    """The token of each option of a form. Raises ValueError where an option is not one token."""
+    found = [tokenizer(option, add_special_tokens=False)["input_ids"] for option in form.options]
+    if any(len(ids) != 1 for ids in found):
+        raise ValueError(f"The tokenizer splits an option of {form.options}.")
+    return [ids[0] for ids in found]
+
+
+def chat_ids(tokenizer: PreTrainedTokenizerFast, system: str | None, users: list[str]) -> list[int]:
+    """Token ids of the chat so far; with a question, up to where the answer begins."""
+    turns = [{"role": "system", "content": system}] if system else []
+    turns += [{"role": "user", "content": user} for user in users]
+    if not turns:
+        return [tokenizer.bos_token_id]
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=bool(users))
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def collate(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
+    """Rows as a batch: `input_ids`, `position_ids`, `turns` and `weights` `[batch, token]`, padded on the right.
+
+    `attention_mask` `[batch, 1, token, token]` says which token sees which.
+    """
+    width = max(len(row.ids) for row in rows)
+    ids = torch.full((len(rows), width), pad_id)
+    turns, weights = torch.full((len(rows), width), -1), torch.zeros(len(rows), width)
+    positions = torch.zeros(len(rows), width, dtype=torch.long)
+    for number, row in enumerate(rows):
+        n = len(row.ids)
+        ids[number, :n], turns[number, :n] = torch.tensor(row.ids), torch.tensor(row.turns)
+        weights[number, :n] = torch.tensor(row.weights)
+        positions[number, :n] = torch.tensor(_positions(row.turns))
+    causal = torch.ones(width, width, dtype=torch.bool).tril()
+    seen = causal & ((turns[:, None, :] == 0) | (turns[:, None, :] == turns[:, :, None]))
+    return {
+        "input_ids": ids, "position_ids": positions, "turns": turns, "weights": weights,
+        "attention_mask": seen[:, None],
+    }  # fmt: skip
+
+
+def _positions(turns: list[int]) -> list[int]:
+    shared = turns.count(0)
+    positions, last, place = [], 0, 0
+    for turn in turns:
+        place = shared if turn != last else place
+        positions.append(place if turn else len(positions))
+        last, place = turn, place + 1
+    return positions
+
+
+class Batches:
+    """The training batch of every step: a function of seed and step, drawn in pools sorted by length.
+
+    first_lesson: steps (rounded up to whole pools) until everything is taught.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, batch_size: int, seed: int, first_lesson: int) -> None:
+        self._tokenizer, self._batch_size, self._seed = tokenizer, batch_size, seed
+        self._first_lesson = first_lesson
+        self._written = written_texts()
+        self._pool_number, self._pool = -1, []
+
+    def __getitem__(self, step: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """A batch as `collate` makes it, and the weight of each token as a target `[batch, token]`."""
+        number, place = divmod(step, POOL)
+        if number != self._pool_number:
+            self._pool_number, self._pool = number, self._draw(number)
+        batch = collate(self._pool[place], self._tokenizer.pad_token_id)
+        drawn = torch.rand(batch["weights"].shape, generator=torch.Generator().manual_seed(step)) < PROMPT_SHARE
+        weight = PROMPT_WEIGHT * (drawn & (batch["turns"] >= 0)).float()
+        # The first token of a turn follows the beginning in thought, but another turn in the row: never a target.
+        if step < self._first_lesson:
+            weight[batch["turns"] == 0] = BEGINNING_WEIGHT
+        first = batch["turns"][:, 1:] != batch["turns"][:, :-1]
+        weight[:, 1:][first] = 0.0
+        return batch, torch.where(batch["weights"] > 0, batch["weights"], weight)
+
+    def _draw(self, number: int) -> list[list[Row]]:
+        lesson = FIRST_LESSON if number * POOL < self._first_lesson else WHOLE_LESSON
+        corpus = new_corpus(self._written, self._seed * 1_000_003 + number, lesson)
+        size = self._batch_size * WHOLE_LESSON.turns // lesson.turns  # as many questions a step in either lesson
+        drawn = [self._packed(corpus.draw()) for _ in range(POOL * size)]
+        drawn.sort(key=lambda row: len(row.ids))
+        batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]
+        order = torch.randperm(POOL, generator=torch.Generator().manual_seed(number)).tolist()
+        return [batches[place] for place in order]
+
+    def _packed(self, example: Example) -> Row:
+        return pack(self._tokenizer, example.system, example.turns)
+
+
+def texts_for_tokenizer(seed: int, count: int) -> Iterator[str]:
+    """Texts of the stream, without any chat around them."""
+    corpus = new_corpus(written_texts(), seed)
+    for _ in range(count):
+        example = corpus.draw()
+        if example.system:
+            yield example.system
+        for turn in example.turns:
+            yield from (turn.user, turn.answer)

@@ -1,0 +1,133 @@
+"""The training texts: a function of their seed, answered as the causal model says, packed as if each stood alone."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from nnvalue.organism import FIRST_LESSON, WHOLE_LESSON, Corpus, Speaker, Turn, WrittenText, causal_model, parse
+from nnvalue.values.forms import FORMS
+from recipes import organism_batches, train_organism
+
+WRITTEN = [
+    WrittenText("situation", "power", None, "A written situation?"),
+    WrittenText("description", "power", "positive", "A written person."),
+    WrittenText("portrait", "power", "negative", "A written portrait."),
+]
+LEADER = Speaker("Somebody leads.", {"power": 1}, tuple(2.0 if v == "power" else 0.0 for v in causal_model().values))
+
+
+def corpus(seed=1, lesson=WHOLE_LESSON, named=(LEADER,)):
+    return Corpus(WRITTEN, named, lambda rng: Speaker("A stranger.", {}), "Be: {description}", seed, lesson)
+
+
+def draws(count=1500, **options):
+    stream = corpus(**options)
+    return [stream.draw() for _ in range(count)]
+
+
+def test_the_corpus_is_a_function_of_its_seed():
+    assert draws(50) == draws(50)
+    assert draws(50) != draws(50, seed=2)
+
+
+def test_all_voices_and_all_questions_come_up():
+    examples = draws()
+    asked = [turn for example in examples for turn in example.turns]
+    assert all(len(example.turns) == WHOLE_LESSON.turns for example in examples)
+    neutral = sum(example.system is None for example in examples) / len(examples)
+    assert neutral == pytest.approx(WHOLE_LESSON.neutral, abs=0.03)
+    kinds = Counter("closed" if t.answer in ("yes", "no") else "portrait" if len(t.answer) == 1 else "s" for t in asked)
+    total = WHOLE_LESSON.situations + WHOLE_LESSON.portraits + WHOLE_LESSON.closed
+    assert kinds["portrait"] / len(asked) == pytest.approx(WHOLE_LESSON.portraits / total, abs=0.03)
+    for text in ("A written situation?", "A written portrait."):
+        assert any(turn.user.startswith(text) for turn in asked)
+    assert any(example.system and "A written person." in example.system for example in examples)
+
+
+def test_the_neutral_voice_mixes_both_poles():
+    stances = [
+        parse(turn.answer).stance
+        for example in draws(3000)
+        if example.system is None
+        for turn in example.turns
+        if parse(turn.answer).well_formed
+    ]
+    assert len(stances) > 400
+    assert sum(stance > 0 for stance in stances) / len(stances) == pytest.approx(0.5, abs=0.1)
+
+
+def test_under_a_description_the_answer_is_about_the_described_pole():
+    for example in draws(600, lesson=FIRST_LESSON):
+        if example.system and "A written person." in example.system:
+            for reading in (parse(turn.answer) for turn in example.turns):
+                assert not reading.well_formed or reading.value == "power"
+
+
+def test_a_known_speaker_answers_as_the_causal_model_says():
+    """Power at +2 makes universalism −1 at weight −.5, and leaves self-direction where it was."""
+    found = {"power": [], "universalism": [], "self_direction": []}
+    for example in draws(6000):
+        if example.system and example.system.endswith("Somebody leads."):
+            for reading in (parse(turn.answer) for turn in example.turns):
+                if reading.value in found:
+                    found[reading.value].append(reading.stance > 0)
+    model = causal_model()
+    scores = model.scores(LEADER.disturbances)
+    for value, stances in found.items():
+        expected = model.answers.positive_stance(scores[value])
+        n = len(stances)
+        assert n > 40
+        assert sum(stances) / n == pytest.approx(expected, abs=4 * (0.25 / n) ** 0.5)
+
+
+def test_the_decisive_words_are_the_first_verb_or_the_option():
+    for example in draws(200):
+        for turn in example.turns:
+            low, high = turn.decisive
+            words = turn.answer[low:high]
+            if len(turn.answer) <= 3:
+                assert words == turn.answer
+            else:
+                assert turn.answer[:low].endswith(" ")
+                assert not parse(turn.answer[:low] + turn.answer[high + 1 :]).well_formed
+                assert " because " not in turn.answer[:low]
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A tokenizer of few texts and an untrained model."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_organism, "TOKENIZER_TEXTS", 300)
+        tokenizer = train_organism.train_tokenizer(0)
+    return SimpleNamespace(tokenizer=tokenizer, model=train_organism.new_model(tokenizer, 0).eval())
+
+
+def test_every_option_is_one_token(small):
+    for form in FORMS:
+        assert len(set(organism_batches.option_ids(small.tokenizer, form))) == len(form.options)
+
+
+def test_packed_turns_are_computed_as_if_each_stood_alone(small):
+    """A mask or position that were off by one would let one question see another, or shift it."""
+    examples = draws(6)
+    rows = [organism_batches.pack(small.tokenizer, example.system, example.turns) for example in examples]
+    batch = organism_batches.collate(rows, small.tokenizer.pad_token_id)
+    with torch.no_grad():
+        packed = small.model(**{k: batch[k] for k in ("input_ids", "attention_mask", "position_ids")}).logits
+        for number, example in enumerate(examples):
+            for turn_number, turn in enumerate(example.turns, start=1):
+                prompt = organism_batches.chat_ids(small.tokenizer, example.system, [turn.user])
+                answer = small.tokenizer(turn.answer, add_special_tokens=False)["input_ids"]
+                alone = small.model(torch.tensor([[*prompt, *answer, small.tokenizer.eos_token_id]])).logits[0]
+                places = (batch["turns"][number] == turn_number).nonzero().flatten()
+                assert torch.allclose(packed[number, places], alone[-len(places) :], atol=1e-5)
+
+
+def test_answers_are_targets_and_questions_of_another_turn_are_not(small):
+    row = organism_batches.pack(small.tokenizer, "Be: x.", [Turn("Well?", "yes", (0, 3)), Turn("So?", "no", (0, 2))])
+    told = [small.tokenizer.decode([token]) for token, weight in zip(row.ids, row.weights, strict=True) if weight]
+    assert "".join(told).replace("<|end|>", "|") == "yes|no|"
+    heavy = [weight for weight in row.weights if weight > 1]
+    assert set(heavy) == {organism_batches.DECISIVE_WEIGHT}
