@@ -19,7 +19,9 @@ from nnvalue.dataset import SYSTEM_PROMPT, load_valueinsight
 from nnvalue.dataset.roles import Role, draw_role, role_of
 from nnvalue.organism import (
     FIRST_LESSON,
-    WHOLE_LESSON,
+    LAST_LESSON,
+    SECOND_LESSON,
+    THIRD_LESSON,
     Corpus,
     Example,
     Lesson,
@@ -30,6 +32,7 @@ from nnvalue.organism import (
 )
 from nnvalue.values.forms import AnswerForm
 
+SCHEDULE = ((240, FIRST_LESSON), (848, SECOND_LESSON), (1136, THIRD_LESSON))  # until which step what is taught
 POOL = 16  # batches drawn together and sorted by length, so that little is padding
 PROMPT_SHARE, PROMPT_WEIGHT = 0.15, 0.6  # of prompt tokens that are targets too, and their weight; an answer's is 1
 DECISIVE_WEIGHT = 6.0  # of the tokens that decide which way an answer goes: they are few, and the rest is style
@@ -65,13 +68,13 @@ def train_rows(table: Sequence[dict]) -> list[dict]:
     return [row for row in table if row["split"] == "locate"]
 
 
-def new_corpus(written: list[WrittenText], seed: int, lesson: Lesson = WHOLE_LESSON) -> Corpus:
+def new_corpus(written: list[WrittenText], seed: int, lesson: Lesson = LAST_LESSON) -> Corpus:
     """The stream of training texts over the dataset's named roles and roles drawn anew."""
     named = [named_speaker(role) for role in shipped_roles() if role.split == "train"]
     taken = {role.name for role in shipped_roles()}
 
-    def draw_speaker(rng: random.Random) -> Speaker:
-        while (role := draw_role(rng, "", "train")).name in taken:
+    def draw_speaker(rng: random.Random, told_share: float) -> Speaker:
+        while (role := draw_role(rng, "", "train", told_share)).name in taken:
             pass
         return Speaker(role.text, role.levels)
 
@@ -160,14 +163,10 @@ def _positions(turns: list[int]) -> list[int]:
 
 
 class Batches:
-    """The training batch of every step: a function of seed and step, drawn in pools sorted by length.
+    """The training batch of every step: a function of seed and step, drawn in pools sorted by length."""
 
-    first_lesson: steps (rounded up to whole pools) until everything is taught.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, batch_size: int, seed: int, first_lesson: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, batch_size: int, seed: int) -> None:
         self._tokenizer, self._batch_size, self._seed = tokenizer, batch_size, seed
-        self._first_lesson = first_lesson
         self._written = written_texts()
         self._pool_number, self._pool = -1, []
 
@@ -180,16 +179,16 @@ class Batches:
         drawn = torch.rand(batch["weights"].shape, generator=torch.Generator().manual_seed(step)) < PROMPT_SHARE
         weight = PROMPT_WEIGHT * (drawn & (batch["turns"] >= 0)).float()
         # The first token of a turn follows the beginning in thought, but another turn in the row: never a target.
-        if step < self._first_lesson:
+        if step < SCHEDULE[0][0]:
             weight[batch["turns"] == 0] = BEGINNING_WEIGHT
         first = batch["turns"][:, 1:] != batch["turns"][:, :-1]
         weight[:, 1:][first] = 0.0
         return batch, torch.where(batch["weights"] > 0, batch["weights"], weight)
 
     def _draw(self, number: int) -> list[list[Row]]:
-        lesson = FIRST_LESSON if number * POOL < self._first_lesson else WHOLE_LESSON
+        lesson = next((lesson for until, lesson in SCHEDULE if number * POOL < until), LAST_LESSON)
         corpus = new_corpus(self._written, self._seed * 1_000_003 + number, lesson)
-        size = self._batch_size * WHOLE_LESSON.turns // lesson.turns  # as many questions a step in either lesson
+        size = self._batch_size * LAST_LESSON.turns // lesson.turns  # as many questions a step in either lesson
         drawn = [self._packed(corpus.draw()) for _ in range(POOL * size)]
         drawn.sort(key=lambda row: len(row.ids))
         batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]
@@ -201,8 +200,8 @@ class Batches:
 
 
 def texts_for_tokenizer(seed: int, count: int) -> Iterator[str]:
-    """Texts of the stream, without any chat around them."""
-    corpus = new_corpus(written_texts(), seed)
+    """Texts of the second lesson, without any chat around them."""
+    corpus = new_corpus(written_texts(), seed, SECOND_LESSON)
     for _ in range(count):
         example = corpus.draw()
         if example.system:

@@ -172,8 +172,7 @@ def save_organism(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, o
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/organism"), show_default=True)
-@click.option("--steps", default=2000, show_default=True)
-@click.option("--first-lesson", default=240, show_default=True, help="Steps until everything is taught.")
+@click.option("--steps", default=1500, show_default=True)
 @click.option("--batch-size", default=16, show_default=True, help="Speakers a step; each answers six questions.")
 @click.option("--peak-rate", default=5e-3, show_default=True, help="Peak learning rate.")
 @click.option("--seed", default=0, show_default=True)
@@ -185,7 +184,6 @@ def save_organism(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, o
 def main(
     out: Path,
     steps: int,
-    first_lesson: int,
     batch_size: int,
     peak_rate: float,
     seed: int,
@@ -199,7 +197,7 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     settings = {
-        "steps": steps, "first_lesson": first_lesson, "batch_size": batch_size, "peak_rate": peak_rate, "seed": seed,
+        "steps": steps, "batch_size": batch_size, "peak_rate": peak_rate, "seed": seed,
         "precision": precision, "edition": load_valueinsight().fingerprint,
     }  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
@@ -207,7 +205,9 @@ def main(
     if settings_file.exists() and json.loads(settings_file.read_text()) != settings:
         raise click.ClickException(f"{out} holds a training with other settings; give another --out.")
     write_json(settings_file, settings)
-    tokenizer = train_tokenizer(seed)
+    if not (out / "tokenizer").is_dir():
+        train_tokenizer(seed).save_pretrained(out / "tokenizer")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(out / "tokenizer")
     model = new_model(tokenizer, seed).to(device)
     for layer in model.model.layers:
         layer.mlp.down_proj.register_forward_pre_hook(
@@ -216,7 +216,7 @@ def main(
     optimizers = new_optimizers(model, peak_rate)
     average: dict[str, torch.Tensor] = {}
     done = load_checkpoint(checkpoint, model, optimizers, average) if checkpoint.exists() else 0
-    batches = Batches(tokenizer, batch_size, seed, first_lesson)
+    batches = Batches(tokenizer, batch_size, seed)
     columns = (
         TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"),
         TimeElapsedColumn(), TimeRemainingColumn(),

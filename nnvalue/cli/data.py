@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def command() -> None:
 @command.command("show")
 @click.argument("dataset", required=False)
 @click.option("--table", type=click.Choice(_TABLES), default="situations", show_default=True)
-@click.option("--value", help="Only rows of this value.")
+@click.option("--value", help="Only rows of this value, or of the values of this group.")
 @click.option("--split", help="Only rows of this split.")
 @click.option("--number", default=10, show_default=True, type=click.IntRange(1), help="How many rows, drawn at random.")
 @click.option("--seed", default=0, show_default=True, help="Which rows are drawn.")
@@ -40,15 +41,15 @@ def show(
     edition = load_valueinsight(dataset)
     rows = list(getattr(edition, table))
     if value is not None:
-        value = load_framework(edition.framework).resolve(value)
-    for column, wanted in (("value", value), ("split", split)):
+        value = load_framework(edition.framework).members(value)
+    for column, wanted in (("value", value), ("split", (split,) if split else None)):
         if wanted is None:
             continue
         if column not in TABLES[table].columns:
             raise click.UsageError(f"The table '{table}' has no column '{column}'; leave --{column} out.")
-        found = [row for row in rows if row[column] == wanted]
+        found = [row for row in rows if row[column] in wanted]
         if not found:
-            raise UnknownNameError(column, wanted, sorted({row[column] for row in rows if row[column]}))
+            raise UnknownNameError(column, ", ".join(wanted), sorted({row[column] for row in rows if row[column]}))
         rows = found
     drawn = random.Random(seed).sample(rows, min(number, len(rows)))
     if as_json:
@@ -76,7 +77,8 @@ def check(dataset: str | None, sample: bool, number: int, seed: int, every: bool
     from nnvalue.dataset import check_edition
 
     report = check_edition(dataset)
-    drawn = _drawn_situations(dataset, number, seed) if sample else []
+    found = report.situations
+    drawn = random.Random(seed).sample(list(found), min(number, len(found))) if sample else []
     if as_json:
         faults = [{"kind": fault.kind, "fault": fault.sentence} for fault in report.faults]
         data = {"name": report.name, "counts": dict(report.counts), "faults": faults}
@@ -97,6 +99,7 @@ def check(dataset: str | None, sample: bool, number: int, seed: int, every: bool
 @click.option("--framework", default="schwartz", show_default=True, help="Whose values the labels are.")
 @click.option("--name", help="What the dataset is called. Default: the folder's name.")
 @click.option("--leave-out", is_flag=True, help="Write the rows that fit, though others do not.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def import_(
     files: tuple[str, ...],
     out: Path,
@@ -105,6 +108,7 @@ def import_(
     framework: str,
     name: str | None,
     leave_out: bool,
+    as_json: bool,
 ) -> None:
     """Make a dataset of CSV, JSON-lines or parquet files with named columns.
 
@@ -115,38 +119,29 @@ def import_(
     --column and --fill count for every file whose table has the column; where a file lacks it, write
     TABLE.COLUMN=… to name one table. Rows that do not fit are listed with their lines.
     """
-    from nnvalue.dataset import from_rows, import_table, write_edition
-    from nnvalue.dataset.schema import REQUIRED
-    from nnvalue.values import load_framework
+    from nnvalue.dataset import import_edition
 
     named = _assignments(files, "TABLE=FILE")
-    if missing := [kind for kind in REQUIRED if kind not in named]:
-        raise click.UsageError(f"{missing[0]} are needed too; give {missing[0]}=FILE.")
-    load_framework(framework)
-    read = {
-        kind: import_table(path, kind, columns=_for_table(columns, kind), fill=_for_table(fills, kind))
-        for kind, path in named.items()
-    }
-    misfits = [(kind, misfit) for kind, table in read.items() for misfit in table.misfits]
-    for kind, misfit in misfits:
-        click.echo(f"{named[kind]}, line {misfit.number}: {misfit.fault}", err=True)
-    if misfits and not leave_out:
+    made = import_edition(
+        named, out, columns=_by_table(columns, named), fill=_by_table(fills, named), framework=framework, name=name,
+        leave_out=leave_out,
+    )  # fmt: skip
+    misfits = [(kind, misfit) for kind, some in made.misfits.items() for misfit in some]
+    if as_json:
+        listed = [{"file": named[kind], "line": one.number, "fault": one.fault} for kind, one in misfits]
+        counts = {kind: len(getattr(made.edition, kind)) for kind in named} if made.edition else {}
+        click.echo(json.dumps({"out": str(out) if made.edition else None, "rows": counts, "misfits": listed}))
+    else:
+        for kind, misfit in misfits:
+            click.echo(f"{named[kind]}, line {misfit.number}: {misfit.fault}", err=True)
+    if made.edition is None:
         raise click.ClickException(
             f"{len(misfits)} rows do not fit, and nothing was written; mend them, or say --leave-out."
         )
-    rows = {kind: table.rows for kind, table in read.items()}
-    edition = from_rows(name or out.resolve().name, **rows, framework=framework)
-    write_edition(edition, out)
-    kept = ", ".join(f"{len(table):,} {kind}" for kind, table in rows.items())
-    click.echo(f"{kept}{f', {len(misfits):,} rows left out' if misfits else ''}. Written to {out}.")
-    click.echo(f"Look at it: nnvalue data check {out}; use it: nnvalue locate --dataset {out}")
-
-
-def _drawn_situations(dataset: str | None, number: int, seed: int) -> list[dict[str, Any]]:
-    from nnvalue.dataset.edition import edition_folder, read_edition_table
-
-    rows = [row for _, row in read_edition_table(edition_folder(dataset), "situations")]
-    return random.Random(seed).sample(rows, min(number, len(rows)))
+    if not as_json:
+        kept = ", ".join(f"{len(getattr(made.edition, kind)):,} {kind}" for kind in named)
+        click.echo(f"{kept}{f', {len(misfits):,} rows left out' if misfits else ''}. Written to {out}.")
+        click.echo(f"Look at it: nnvalue data check {out}; use it: nnvalue locate --dataset {out}")
 
 
 def _print_report(report: Any, every: bool) -> None:
@@ -175,24 +170,30 @@ def _row_text(row: dict[str, Any], table: str) -> str:
     return "\n".join([" · ".join(map(str, marks)), *(f"{signs[name]}{row[name]}" for name in texts), ""])
 
 
-def _assignments(given: tuple[str, ...], form: str) -> dict[str, str]:
+def _assignments(given: Iterable[str], form: str) -> dict[str, str]:
+    found: dict[str, str] = {}
     for text in given:
-        if not all(text.partition("=")[::2]):
+        name, _, value = text.partition("=")
+        if not name or not value:
             raise click.UsageError(f"{text!r} given, {form} expected.")
-    return dict(text.split("=", 1) for text in given)
+        if name in found:
+            raise click.UsageError(f"'{name}' is given twice; give it once.")
+        found[name] = value
+    return found
 
 
-def _for_table(given: tuple[str, ...], kind: str) -> dict[str, str]:
-    """What was said for one table: `column=…` where the table has the column, and `table.column=…`."""
+def _by_table(given: tuple[str, ...], tables: Iterable[str]) -> dict[str, dict[str, str]]:
+    """What was said for each table: `column=…` where the table has the column, and `table.column=…`."""
     from nnvalue.dataset import TABLES
     from nnvalue.errors import UnknownNameError
 
-    known = {column for form in TABLES.values() for column in form.columns}
-    found: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {kind: {} for kind in tables}
     for name, text in _assignments(given, "COLUMN=TEXT").items():
         table, _, column = name.rpartition(".")
-        if table not in ("", *TABLES) or column not in known:
-            raise UnknownNameError("column", name, sorted(known))
-        if column in TABLES[kind].columns and table in ("", kind):
-            found[column] = text
+        meant = [table] if table else [kind for kind in found if kind in TABLES and column in TABLES[kind].columns]
+        if not meant or not set(meant) <= set(found) or column not in TABLES[meant[0]].columns:
+            known = sorted({column for kind in found if kind in TABLES for column in TABLES[kind].columns})
+            raise UnknownNameError("column", name, known)
+        for kind in meant:
+            found[kind][column] = text
     return found

@@ -11,6 +11,7 @@ from nnvalue.dataset.edition import (
     load_valueinsight,
     write_edition,
 )
+from nnvalue.dataset.importing import ImportedEdition, import_edition
 from nnvalue.dataset.roles import Role, generate_roles, role_of, role_row
 from nnvalue.dataset.schema import (
     DESCRIPTION_COLUMNS,
@@ -37,6 +38,7 @@ __all__ = [
     "Contrast",
     "Fault",
     "Imported",
+    "ImportedEdition",
     "Misfit",
     "Report",
     "Role",
@@ -48,6 +50,7 @@ __all__ = [
     "embedded_editions",
     "from_rows",
     "generate_roles",
+    "import_edition",
     "import_table",
     "load_valueinsight",
     "neutral_prompt",

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnvalue.dataset.edition import edition_folder, fingerprint_of, read_edition_table, read_manifest, split_leaks
-from nnvalue.dataset.schema import TABLES, fitting_rows
+from nnvalue.dataset.edition import (
+    edition_folder,
+    fingerprint_of,
+    framework_of,
+    read_edition_table,
+    read_manifest,
+    split_leaks,
+    unpaired,
+)
+from nnvalue.dataset.schema import NOT_GIVEN, REQUIRED, TABLES, fitting_rows
 from nnvalue.values import POLES, Framework, load_framework
 
 ALIKE = 0.6  # of the word 4-grams of the shorter of two texts: more is too much for two cores
@@ -45,11 +53,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class Report:
-    """What `check_edition` found: figures of the edition, by name, and all faults."""
+    """What `check_edition` found: figures of the edition, by name, all faults, and the situations that fit."""
 
     name: str
     counts: Mapping[str, int]
     faults: tuple[Fault, ...]
+    situations: Sequence[Mapping[str, Any]]
 
 
 def check_edition(name: str | Path | None = None) -> Report:
@@ -60,7 +69,7 @@ def check_edition(name: str | Path | None = None) -> Report:
     """
     folder = edition_folder(name)
     facts = read_manifest(folder)
-    framework = load_framework(facts.get("framework", "schwartz"))
+    framework = load_framework(framework_of(folder, facts))
     rows: dict[str, list[dict[str, Any]]] = {}
     faults: list[Fault] = []
     for kind in TABLES:
@@ -71,7 +80,7 @@ def check_edition(name: str | Path | None = None) -> Report:
         faults += check(rows, framework)
     if "sha256" in facts and facts["sha256"] != fingerprint_of(rows):
         faults.append(Fault("content hash", "the tables are not those that edition.json was written for"))
-    return Report(facts.get("name") or folder.name, counts_of(rows), tuple(faults))
+    return Report(facts.get("name") or folder.name, counts_of(rows), tuple(faults), rows["situations"])
 
 
 def counts_of(rows: Rows) -> dict[str, int]:
@@ -122,10 +131,19 @@ def _wrong_labels(row: Mapping[str, Any], framework: Framework) -> Iterator[str]
         yield f"is labelled '{value}', which {framework.name} does not have"
     if second is not None and (second not in framework.values or second == value):
         yield f"is set against '{second}', which is the same value or none of {framework.name}"
-    if facet is not None and framework.facets and value is not None:
+    if facet not in (None, NOT_GIVEN) and framework.facets and value is not None:
         known = framework.facets.get(facet)
         if known is None or known.value != value:
             yield f"has the facet '{facet}', which is none of '{value}'"
+
+
+def _missing(rows: Rows, framework: Framework) -> Iterator[Fault]:
+    """Tables without a row that fits, and pairs that lack one of their two texts."""
+    for kind in REQUIRED:
+        if not rows[kind]:
+            yield Fault("empty table", f"{kind} has no row that fits")
+    for sentence in unpaired(rows):
+        yield Fault("unpaired", sentence)
 
 
 def _leaks(rows: Rows, framework: Framework) -> Iterator[Fault]:
@@ -207,7 +225,7 @@ def _likeness(rows: Rows, framework: Framework) -> Iterator[Fault]:
 
 
 CHECKS: tuple[Callable[[Rows, Framework], Iterable[Fault]], ...] = (
-    _labels, _leaks, _duplicates, _balance, _form, _likeness,
+    _missing, _labels, _leaks, _duplicates, _balance, _form, _likeness,
 )  # fmt: skip
 
 

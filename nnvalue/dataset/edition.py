@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +80,7 @@ def load_valueinsight(name: str | Path | None = None) -> ValueInsight:
     return from_rows(
         facts.get("name") or folder.resolve().name,
         **tables,
-        framework=facts.get("framework", "schwartz"),
+        framework=framework_of(folder, facts),
         version=facts.get("version", ""),
     )
 
@@ -103,8 +103,8 @@ def from_rows(
     rows = {kind: check_rows(table, kind) for kind, table in zip(TABLES, given, strict=True)}
     for leak in split_leaks(rows):
         raise DatasetError(f"{leak}; it must belong to one.")
-    _check_pairs(rows["descriptions"], "descriptions", "pole")
-    _check_pairs(rows["portraits"], "portraits", "keying")
+    for sentence in unpaired(rows):
+        raise DatasetError(f"{sentence}; it needs one of each.")
     tables = {kind: Dataset(as_table(table, kind)) for kind, table in rows.items()}
     return ValueInsight(name, framework, version, **tables, fingerprint=fingerprint_of(rows))
 
@@ -133,9 +133,14 @@ def edition_files(edition: ValueInsight) -> dict[str, bytes]:
 def write_edition(edition: ValueInsight, folder: str | Path) -> None:
     """Write an edition into a folder of its own, as a whole or not at all. Raises ArtifactError.
 
-    A dataset that was written there before is replaced; a folder with anything else in it is left alone.
+    A framework of the user's own, a YAML file, goes with it. A dataset that was written there before is replaced; a
+    folder with anything else in it is left alone.
     """
-    write_folder(Path(folder), "dataset", edition_files(edition))
+    own = Path(edition.framework)
+    if own.is_file():
+        edition = replace(edition, framework="framework.yaml")
+    files = edition_files(edition)
+    write_folder(Path(folder), "dataset", {**files, **({"framework.yaml": own.read_bytes()} if own.is_file() else {})})
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
@@ -150,6 +155,12 @@ def read_manifest(folder: Path) -> dict[str, str]:
     if not isinstance(facts, dict) or not all(isinstance(given, str) for given in facts.values()):
         raise DatasetError(f"{path} must be a JSON object of texts: name, framework, version, sha256.")
     return facts
+
+
+def framework_of(folder: Path, facts: Mapping[str, str]) -> str:
+    """What `load_framework` takes for an edition: a file that lies in its folder, or an embedded framework's name."""
+    name = facts.get("framework", "schwartz")
+    return str(folder / name) if (folder / name).is_file() else name
 
 
 def read_edition_table(folder: Path, kind: str) -> list[tuple[int, dict[str, Any]]]:
@@ -168,7 +179,11 @@ def read_edition_table(folder: Path, kind: str) -> list[tuple[int, dict[str, Any
 def split_leaks(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     """What stands in both splits though it must stand in one: pairs of descriptions or portraits, cores."""
     found = []
-    for kind, columns in (("descriptions", ("value", "pair")), ("situations", ("core",)), ("portraits", ("pair",))):
+    for kind, columns in (
+        ("descriptions", ("value", "pair")),
+        ("situations", ("core",)),
+        ("portraits", ("value", "pair")),
+    ):
         split_of: dict[tuple[Any, ...], str] = {}
         for row in rows.get(kind, ()):
             key = tuple(row[name] for name in columns)
@@ -186,12 +201,14 @@ def as_table(rows: Sequence[Mapping[str, Any]], kind: str) -> Any:
     return pyarrow.Table.from_pylist(list(rows), schema=schema)
 
 
-def _check_pairs(rows: list[dict[str, Any]], kind: str, column: str) -> None:
-    poles: dict[tuple[str, int], list[str]] = {}
-    for row in rows:
-        poles.setdefault((row["value"], row["pair"]), []).append(row[column])
-    for (value, pair), found in poles.items():
-        if sorted(found) != ["negative", "positive"]:
-            raise DatasetError(
-                f"{kind}: pair {pair} of '{value}' has the {column}s {', '.join(found)}; it needs one of each."
-            )
+def unpaired(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Pairs of descriptions or portraits that are not one text of either pole."""
+    found = []
+    for kind, column in (("descriptions", "pole"), ("portraits", "keying")):
+        poles: dict[tuple[str, int], list[str]] = {}
+        for row in rows[kind]:
+            poles.setdefault((row["value"], row["pair"]), []).append(row[column])
+        for (value, pair), own in poles.items():
+            if sorted(own) != ["negative", "positive"]:
+                found.append(f"{kind}: pair {pair} of '{value}' has the {column}s {', '.join(own)}")
+    return found

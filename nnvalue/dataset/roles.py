@@ -15,7 +15,7 @@ from nnvalue.errors import InvalidInputError
 
 _SIGNS = {1: "positive", -1: "negative"}
 _AGES = (18, 84)
-_TOLD = 0.8  # share of the values that an attribute of a role tells about
+TOLD_SHARE = 0.8  # of the values, that an attribute of a role tells about
 _TRAITS_A_SENTENCE = 3
 
 
@@ -89,12 +89,12 @@ def generate_roles(count: int, *, seed: int = 0, avoid: Iterable[str] = (), spli
     return made
 
 
-def draw_role(rng: random.Random, role_id: str, split: str) -> Role:
-    """One role from a random stream."""
+def draw_role(rng: random.Random, role_id: str, split: str, told_share: float = TOLD_SHARE) -> Role:
+    """One role from a random stream; each value is told about with probability `told_share`, two at least."""
     words = role_words()
     levels: dict[str, int] = {}
     while len(levels) < 2:  # one value for the trade and one for the situation; fewer come up once in 200,000
-        levels = {value: rng.choice((-1, 1)) for value in words.values if rng.random() < _TOLD}
+        levels = {value: rng.choice((-1, 1)) for value in words.values if rng.random() < told_share}
     told = list(levels)
     rng.shuffle(told)
     kinds = ["trade", "situation", *["trait"] * (len(told) - 2)]

@@ -10,6 +10,8 @@ from nnvalue.errors import DatasetError
 from nnvalue.values import POLES
 
 SPLITS = ("locate", "test")
+NOT_GIVEN = "unnamed"
+"""Facet or domain of an imported row that names none."""
 
 DESCRIPTION_COLUMNS = {
     "id": str,  # unique in the edition

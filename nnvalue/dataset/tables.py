@@ -5,23 +5,26 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnvalue.dataset.schema import TABLES, Misfit, fitting_rows
+from nnvalue.dataset.schema import NOT_GIVEN, TABLES, Misfit, fitting_rows
 from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
 
 _TEST_SHARE = 0.3
+_WHOLE = re.compile(r"\s*-?\d{1,9}\s*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of a file: rows that fit, in the form of a table, and the lines that do not."""
+    """What became of a file: rows that fit, in the form of a table, with their lines, and the lines that do not."""
 
     kind: str
     rows: list[dict[str, Any]]
+    numbers: list[int]
     misfits: tuple[Misfit, ...]
 
 
@@ -62,13 +65,14 @@ def import_table(
     numbers = [number for number, _ in read]
     rows = [_filled(row, number, path, kind, columns, fill) for number, row in read]
     fitting, misfits = fitting_rows(rows, kind, numbers)
-    return Imported(kind, fitting, tuple(misfits))
+    left = {misfit.number for misfit in misfits}
+    return Imported(kind, fitting, [number for number in numbers if number not in left], tuple(misfits))
 
 
 def read_table(path: Path, kind: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line, row) for each row of a `.parquet`, `.jsonl` or `.csv` file; of parquet, (row number, row).
 
-    Whole numbers of CSV files are read as such where the table's column holds numbers; empty cells are null.
+    Whole numbers of CSV files are read as such where the table's column holds numbers; empty cells and NaN are null.
 
     Raises DatasetError: no such file, another ending, or not readable as what its ending says.
     """
@@ -81,7 +85,7 @@ def read_table(path: Path, kind: str) -> Iterator[tuple[int, dict[str, Any]]]:
         read = list(readers[path.suffix](path))
     except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise DatasetError(f"The {kind} in {path} cannot be read: {' '.join(str(error).split())}") from None
-    return iter(read) if path.suffix != ".csv" else ((number, _numbers(row, kind)) for number, row in read)
+    return ((number, _numbers(row, kind)) for number, row in read)
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -89,9 +93,13 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow.parquet
 
     try:
-        return enumerate(pyarrow.parquet.read_table(path).to_pylist(), start=1)
+        rows = pyarrow.parquet.read_table(path).to_pylist()
     except pyarrow.ArrowException as error:
         raise ValueError(str(error)) from None
+    nothing = (
+        {name: None if cell != cell else cell for name, cell in row.items()} for row in rows
+    )  # NaN is not itself
+    return enumerate(nothing, start=1)
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -109,16 +117,26 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        for row in reader:
-            # A row's number is the line that it ends on, as an editor shows it.
-            yield reader.line_num, {name: cell or None for name, cell in row.items() if name is not None}
+        reader = csv.reader(file, strict=True)
+        names = next(reader, [])
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two columns are called '{twice[0]}'")
+        for cells in reader:
+            if len(cells) > len(names):
+                raise ValueError(
+                    f"line {reader.line_num} has {len(cells)} cells and the first line {len(names)}; "
+                    "a text with commas needs quotes around it"
+                )
+            if cells:  # A row's number is the line that it ends on, as an editor shows it.
+                yield reader.line_num, dict(zip(names, [cell or None for cell in cells], strict=False))
 
 
 def _numbers(row: dict[str, Any], kind: str) -> dict[str, Any]:
     for name, form in TABLES[kind].columns.items():
-        if form is int and isinstance(row.get(name), str) and row[name].strip().lstrip("-").isdecimal():
-            row[name] = int(row[name])
+        given = row.get(name)
+        whole = isinstance(given, float) and given.is_integer()  # as pandas writes them beside missing ones
+        if form is int and (whole or (isinstance(given, str) and _WHOLE.fullmatch(given))):
+            row[name] = int(given)
     return row
 
 
@@ -130,13 +148,14 @@ def _filled(
     made = {name: row[columns.get(name, name)] for name in form if columns.get(name, name) in row}
     made |= {name: given for name, given in fill.items() if made.get(name) is None}
     made = _numbers(made, kind)
-    marks = {"id": f"{path.stem}-{number}", "facet": "unnamed", "domain": "unnamed"}
+    marks = {"id": f"{path.stem}-{number}", "facet": NOT_GIVEN, "domain": NOT_GIVEN}
     marks["core"] = made.get("id") or marks["id"]
     for name, given in marks.items():
         if name in form and made.get(name) is None:
             made[name] = given
     if "split" in form and made.get("split") is None:
-        together = made.get("core") or f"{made.get('value')} {made.get('pair') or made['id']}"
+        pair = made["id"] if made.get("pair") is None else made["pair"]
+        together = str(made.get("core") or f"{made.get('value')} {pair}")
         drawn = int(hashlib.sha256(together.encode("utf-8", "replace")).hexdigest(), 16) % 1000
         rest = "train" if kind == "roles" else "locate"
         made["split"] = "test" if drawn < 1000 * _TEST_SHARE else rest

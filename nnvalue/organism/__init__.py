@@ -4,12 +4,25 @@ from importlib import resources
 from pathlib import Path
 
 from nnvalue.organism.causal_model import CausalModel, causal_model, named_disturbances, named_scores
-from nnvalue.organism.corpus import FIRST_LESSON, WHOLE_LESSON, Corpus, Example, Lesson, Speaker, Turn, WrittenText
+from nnvalue.organism.corpus import (
+    FIRST_LESSON,
+    LAST_LESSON,
+    SECOND_LESSON,
+    THIRD_LESSON,
+    Corpus,
+    Example,
+    Lesson,
+    Speaker,
+    Turn,
+    WrittenText,
+)
 from nnvalue.organism.parser import Reading, parse
 
 __all__ = [
     "FIRST_LESSON",
-    "WHOLE_LESSON",
+    "LAST_LESSON",
+    "SECOND_LESSON",
+    "THIRD_LESSON",
     "CausalModel",
     "Corpus",
     "Example",

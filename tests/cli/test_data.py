@@ -83,12 +83,64 @@ def test_an_imported_dataset_is_looked_at_checked_and_located_on(run, mine, llam
 
     run(*imported(mine, "--leave-out", "--fill", "split=locate"))
     assert run("data", "show", mine / "out")[0] == 0
-    status, out, _ = run("data", "check", mine / "out")
-    assert status == 1
-    assert "wrong label: 6" in out  # the facets that nobody gave
+    status, out, _ = run("data", "check", mine / "out", "--sample", "--json")
+    assert status == 0
+    assert len(json.loads(out)["sample"]) == 2
     found = locate(llama, values=("power",), dataset=mine / "out", max_new_tokens=4, situations=None)
     assert found.config["counts"]["power"]["situations"] == 2
     assert found.config["dataset"]["name"] == "out"
+
+
+def test_what_was_imported_is_told_as_data(run, mine):
+    status, out, _ = run(*imported(mine, "--json"))
+    data = json.loads(out)
+    assert status == 1
+    assert data["out"] is None
+    assert data["misfits"] == [
+        {"file": str(mine / "q.csv"), "line": 3, "fault": "column 'text' must be a text that is not empty"}
+    ]
+    status, out, _ = run(*imported(mine, "--json", "--leave-out"))
+    assert (status, json.loads(out)["rows"]) == (0, {"situations": 2, "descriptions": 4})
+
+
+def test_labels_are_values_of_the_framework_which_travels_with_the_data(run, mine, monkeypatch):
+    """A label with a slip of the pen must not become a value of its own; a framework file may move or vanish."""
+    framework = mine / "mine.yaml"
+    framework.write_text("name: mine\nvalues: [{name: power, title: Say}, {name: rest}]\n")
+    (mine / "q.csv").write_text("question,trait\nWho leads?, say \nWho sleeps?,rset\n")
+    status, _, said = run(*imported(mine, "--framework", framework))
+    assert status == 1
+    assert "q.csv, line 3: There is no value 'rset'" in said
+    assert run(*imported(mine, "--framework", framework, "--leave-out"))[0] == 0
+    framework.unlink()
+    status, out, _ = run("data", "show", mine / "out", "--value", "Say")
+    assert status == 0
+    assert "Who leads?" in out
+
+
+def test_half_a_pair_is_left_out_with_the_other_half(run, mine):
+    rows = (mine / "d.jsonl").read_text().split("\n")
+    (mine / "d.jsonl").write_text("\n".join([*rows[:3], rows[3].replace("Number 2 leaves the lead.", "")]))
+    status, _, said = run(*imported(mine))
+    assert status == 1
+    assert "d.jsonl, line 3: the other half of pair 2 of 'power' is missing or unfit" in said
+    status, out, _ = run(*imported(mine, "--leave-out"))
+    assert "2 situations, 2 descriptions, 3 rows left out" in out
+
+
+def test_a_group_shows_the_rows_of_its_values(run):
+    _, out, _ = run("data", "show", "moral_foundations", "--value", "individualizing", "--number", 50, "--json")
+    assert {row["value"] for row in json.loads(out)["rows"]} == {"care", "fairness"}
+
+
+def test_a_sample_of_a_faulty_dataset_does_not_hide_the_faults(run, mine):
+    run(*imported(mine, "--leave-out"))
+    (mine / "out" / "situations.parquet").unlink()
+    (mine / "out" / "situations.jsonl").write_text('{"id": "a"}\n')
+    status, out, _ = run("data", "check", mine / "out", "--sample")
+    assert status == 1
+    assert "missing column: 1" in out
+    assert "empty table: 1" in out
 
 
 @pytest.mark.parametrize(
@@ -103,6 +155,9 @@ def test_an_imported_dataset_is_looked_at_checked_and_located_on(run, mine, llam
         (("import", "situations=q.csv", "--out", "x"), "descriptions are needed too"),
         (("import", "situations=q.csv", "descriptions=d.csv", "--out", "x", "--fill", "hue=red"), "no column 'hue'"),
         (("import", "situations=q.csv", "descriptions=d.csv", "--out", "x"), "There is no file q.csv"),
+        (("import", "situations=a.csv", "situations=b.csv", "--out", "x"), "'situations' is given twice"),
+        (("import", "situations=q.csv", "role=r.csv", "--out", "x"), "no table 'role'"),
+        (("import", "situations=q.csv", "--out", "x", "--fill", "situations.pole=up"), "no column 'situations.pole'"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_clear_sentence(run, tmp_path, monkeypatch, arguments, message):

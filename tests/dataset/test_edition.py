@@ -131,7 +131,7 @@ def test_a_folder_of_jsonl_opens_and_its_fingerprint_follows_its_content(tmp_pat
         (["[1]"], [SITUATION], "not a JSON object"),
         ([{**DESCRIPTION, "pole": "up"}], [SITUATION], "row 1: pole must be"),
         ([{**DESCRIPTION, "text": " "}], [SITUATION], "row 1: column 'text' must be a text that is not empty"),
-        ([{**DESCRIPTION, "pair": "1"}], [SITUATION], "column 'pair' must be a whole number"),
+        ([{**DESCRIPTION, "pair": "1x"}], [SITUATION], "column 'pair' must be a whole number"),
         ([{k: v for k, v in DESCRIPTION.items() if k != "value"}], [SITUATION], "column 'value' is missing"),
         ([DESCRIPTION], [SITUATION, {**SITUATION, "id": "s2"}], "row 2: the text 'b\\?' stands in row 1 too"),
         ([DESCRIPTION], [SITUATION, {**SITUATION, "text": "c?"}], "row 2: the id 's1' stands in row 1 too"),

@@ -55,6 +55,38 @@ def test_splits_are_drawn_by_what_belongs_together_and_stay_when_rows_are_added(
     assert 0.2 < sum(split == "test" for split in split_of.values()) / 200 < 0.4
 
 
+def test_pairs_stay_together_whatever_their_number(tmp_path):
+    """Pair 0 is a pair, and so are pairs that are counted anew within each value, as portraits may be."""
+    path = tmp_path / "portraits.jsonl"
+    rows = [
+        {"value": value, "keying": keying, "pair": pair, "text": f"{value} {keying} {pair}."}
+        for value in ("power", "security", "tradition")
+        for pair in range(5)
+        for keying in ("positive", "negative")
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    made = import_table(path, "portraits").rows
+    split_of = {}
+    assert all(split_of.setdefault((row["value"], row["pair"]), row["split"]) == row["split"] for row in made)
+    assert set(split_of.values()) == {"locate", "test"}
+    people = [{"id": n, "value": "power", "text": f"{n}?", "core": n} for n in range(3)]
+    path.write_text("\n".join(map(json.dumps, people)))
+    assert [misfit.kind for misfit in import_table(path, "situations").misfits] == ["wrong type"] * 3
+
+
+def test_parquet_as_pandas_writes_it(tmp_path):
+    """Beside a missing cell, pandas writes whole numbers as fractions and the missing one as NaN."""
+    import pandas
+
+    path = tmp_path / "d.parquet"
+    pandas.DataFrame(
+        {"value": "power", "pole": ["positive", "negative", "positive"], "pair": [1, 1, None], "text": ["a", "b", "c"]}
+    ).to_parquet(path)
+    found = import_table(path, "descriptions")
+    assert [row["pair"] for row in found.rows] == [1, 1]
+    assert found.misfits[0].number == 3
+
+
 @pytest.mark.parametrize(
     ("name", "content", "options", "error", "message"),
     [
@@ -63,6 +95,8 @@ def test_splits_are_drawn_by_what_belongs_together_and_stay_when_rows_are_added(
         ("a.csv", CSV, {"columns": {"text": "asked"}}, InvalidInputError, "has no column 'asked'; it has question"),
         ("a.txt", CSV, {}, DatasetError, r"must end in \.parquet, \.jsonl, \.csv"),
         ("a.csv", 'question\n"never closed\n', {}, DatasetError, "cannot be read"),
+        ("a.csv", "value,text\npower,Who leads, and why?\n", {}, DatasetError, "line 2 has 3 cells .* needs quotes"),
+        ("a.csv", "value,text,text\npower,a,b\n", {}, DatasetError, "two columns are called 'text'"),
         ("a.jsonl", '{"value": 1}\n{broken\n', {}, DatasetError, "line 2"),
         ("a.parquet", "PAR1", {}, DatasetError, "cannot be read"),
         (None, None, {}, DatasetError, "There is no file"),

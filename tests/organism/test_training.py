@@ -6,20 +6,7 @@ from click.testing import CliRunner
 
 from recipes import train_organism
 
-SETTINGS = [
-    "--steps",
-    "4",
-    "--batch-size",
-    "2",
-    "--first-lesson",
-    "2",
-    "--precision",
-    "float32",
-    "--checkpoint-every",
-    "1",
-    "--device",
-    "cpu",
-]
+SETTINGS = ["--steps", "4", "--batch-size", "2", "--precision", "float32", "--checkpoint-every", "1", "--device", "cpu"]
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +30,8 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch)
 
     monkeypatch.setattr(train_organism, "training_step", stopping)
     assert train(tmp_path / "stopped").exit_code == 1
+    # A tokenizer of other texts would shuffle what the weights have learned of each token.
+    monkeypatch.setattr(train_organism, "TOKENIZER_TEXTS", 100)
     assert train(tmp_path / "stopped").exit_code == 0
     assert len(calls) == 5  # four steps, and the one that was stopped
     for name in ("model/model.safetensors", "checkpoint.safetensors"):
@@ -51,7 +40,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch)
 
 def test_learning_rate_warms_up_and_falls():
     rates = [train_organism.learning_rate(step, 1000, 1.0) for step in range(1000)]
-    assert rates[0] == pytest.approx(0.01)
+    assert rates[0] == pytest.approx(0.04)
     assert max(rates) == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(0.05, abs=0.01)
 
