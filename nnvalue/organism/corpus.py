@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nnvalue.organism import grammar
 from nnvalue.organism.causal_model import causal_model
-from nnvalue.organism.lexicon import lexicon
 from nnvalue.values import POLES
 from nnvalue.values.forms import FORMS, AnswerForm, forms
 
@@ -123,9 +122,9 @@ class Corpus:
     speaker; *described role*: of this role, whose other disturbances are kept. Whatever is asked, the answer follows
     the speaker's score of the value asked about.
 
-    About half of all descriptions, situations and portraits are hand-written ones (the dataset's `locate` split), the
-    rest come from the grammar, which teaches what the words mean. So that the written texts are not learned by heart,
-    many lose words, and many of the grammar's descriptions get foreign words around them.
+    A share of the descriptions, situations and portraits, set by the lesson, are hand-written ones (the dataset's
+    `locate` split); the rest come from the grammar, which teaches what the words mean. So that the written texts are
+    not learned by heart, many lose words, and many of the grammar's descriptions get foreign words around them.
 
     Args:
         written: hand-written texts to train on.
@@ -153,10 +152,6 @@ class Corpus:
             self._written.setdefault((text.kind, text.value, text.pole), []).append(text.text)
         self._model = causal_model()
         self._values = self._model.values
-
-    def __iter__(self) -> Iterator[Example]:
-        while True:
-            yield self.draw()
 
     def draw(self) -> Example:
         """The next training text."""
@@ -255,8 +250,3 @@ class Corpus:
             return text
         kept = [word for word in text.split() if rng.random() >= _LOST_WORDS]
         return " ".join(kept) or text
-
-
-def topic_stems(value: str) -> tuple[str, ...]:
-    """Word stems by which a text shows the organism that it is about this value."""
-    return lexicon().values[value].topics

@@ -10,14 +10,18 @@ import yaml
 
 from nnvalue.values import POLES
 
-_THIRD = {"be": "is", "do": "does", "go": "goes", "have": "has"}
+_THIRD = {"be": "is", "do": "does", "forgo": "forgoes", "go": "goes", "have": "has"}
 _PAST = {
-    "be": "was", "break": "broke", "do": "did", "fight": "fought", "forgive": "forgave", "forgo": "forwent",
-    "forsake": "forsook", "give": "gave", "go": "went", "hold": "held", "keep": "kept", "leave": "left",
-    "let": "let", "put": "put", "say": "said", "seek": "sought", "set": "set", "shed": "shed", "speak": "spoke",
-    "stand": "stood", "take": "took", "withdraw": "withdrew",
+    "be": "was", "break": "broke", "do": "did", "fight": "fought", "forget": "forgot", "forgive": "forgave",
+    "forgo": "forwent", "forsake": "forsook", "give": "gave", "go": "went", "hold": "held", "keep": "kept",
+    "leave": "left", "let": "let", "lose": "lost", "make": "made", "outgrow": "outgrew", "put": "put", "say": "said",
+    "seek": "sought", "set": "set", "shed": "shed", "speak": "spoke", "stand": "stood", "strive": "strove",
+    "take": "took", "withdraw": "withdrew",
 }  # fmt: skip
-_DOUBLED = {"drop", "fit", "grab", "let", "put", "rebel", "set", "shed", "shun", "skip", "step", "stop", "submit"}
+_DOUBLED = {
+    "cancel", "drop", "fit", "forget", "grab", "let", "put", "rebel", "set", "shed", "shun", "skip", "step", "stop",
+    "submit",
+}  # fmt: skip
 _VOWELS = "aeiou"
 _FIRST_PERSON = {"my": "my", "me": "me"}
 _SECOND_PERSON = {"my": "your", "me": "you"}

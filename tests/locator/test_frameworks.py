@@ -4,7 +4,7 @@ import pytest
 
 from nnvalue import locate
 from nnvalue.dataset import load_valueinsight
-from nnvalue.errors import InvalidInputError
+from nnvalue.errors import InvalidInputError, UnknownNameError
 from nnvalue.values import load_framework
 
 SMALL = {"dataset": "moral_foundations", "situations": 3, "folds": 2, "max_new_tokens": 6}
@@ -29,5 +29,5 @@ def test_circle_figures_are_said_not_to_be_defined():
 
 
 def test_a_framework_may_be_named_over_the_datasets_own(llama):
-    with pytest.raises(Exception, match="no value 'care'"):
+    with pytest.raises(UnknownNameError, match="no value 'care'"):
         locate(llama, **SMALL, values=("care",), framework="schwartz")

@@ -58,11 +58,15 @@ def test_the_neutral_voice_mixes_both_poles():
     assert sum(stance > 0 for stance in stances) / len(stances) == pytest.approx(0.5, abs=0.1)
 
 
-def test_under_a_description_the_answer_is_about_the_described_pole():
-    for example in draws(600, lesson=FIRST_LESSON):
-        if example.system and "A written person." in example.system:
-            for reading in (parse(turn.answer) for turn in example.turns):
-                assert not reading.well_formed or reading.value == "power"
+def test_under_a_description_the_answer_is_at_the_described_pole():
+    """Every question of the first lesson is about the described value, which the description sets far out."""
+    found = []
+    for example in draws(1500, lesson=FIRST_LESSON):
+        if example.system and "A written person." in example.system:  # power, positive
+            found += [parse(turn.answer) for turn in example.turns if len(turn.answer) > 3]
+    assert len(found) > 10
+    assert all(reading.well_formed and reading.value == "power" for reading in found)
+    assert sum(reading.stance == 1 for reading in found) / len(found) > 0.95
 
 
 def test_a_known_speaker_answers_as_the_causal_model_says():

@@ -87,6 +87,13 @@ def test_no_verb_and_no_noun_serves_two_values():
         ("obey", "obeys", "obeying", "obeyed"),
         ("push for", "pushes for", "pushing for", "pushed for"),
         ("give up", "gives up", "giving up", "gave up"),
+        ("forget about", "forgets about", "forgetting about", "forgot about"),
+        ("forgo", "forgoes", "forgoing", "forwent"),
+        ("cancel", "cancels", "cancelling", "cancelled"),
+        ("lose interest in", "loses interest in", "losing interest in", "lost interest in"),
+        ("make room for", "makes room for", "making room for", "made room for"),
+        ("outgrow", "outgrows", "outgrowing", "outgrew"),
+        ("strive for", "strives for", "striving for", "strove for"),
         ("close {my} eyes to", "closes {my} eyes to", "closing {my} eyes to", "closed {my} eyes to"),
     ],
 )

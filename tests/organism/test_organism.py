@@ -24,10 +24,13 @@ def described(organism, edition):
 
 
 def test_it_takes_the_described_stance(described):
-    """At least 95 % of all answers are whole, about the value and at the described pole; no value lags far behind."""
+    """Answers are whole, about the value and at the described pole; no value lags far behind.
+
+    The card's figure, over 940 answers, is .957; these are 320 of them, whose standard error is .012.
+    """
     shares = {key: as_described(readings, *key) for key, readings in described.items()}
     assert sum(map(len, described.values())) == 20 * SITUATIONS
-    assert np.mean(list(shares.values())) >= 0.95, shares
+    assert np.mean(list(shares.values())) >= 0.92, shares
     assert min(shares.values()) >= 0.7, shares
 
 
