@@ -32,7 +32,7 @@ from nnvalue.organism import (
 )
 from nnvalue.values.forms import AnswerForm
 
-SCHEDULE = ((240, FIRST_LESSON), (848, SECOND_LESSON), (1136, THIRD_LESSON))  # until which step what is taught
+SCHEDULE = ((400, FIRST_LESSON), (800, SECOND_LESSON), (1600, THIRD_LESSON))  # until which step what is taught
 POOL = 16  # batches drawn together and sorted by length, so that little is padding
 PROMPT_SHARE, PROMPT_WEIGHT = 0.15, 0.6  # of prompt tokens that are targets too, and their weight; an answer's is 1
 DECISIVE_WEIGHT = 6.0  # of the tokens that decide which way an answer goes: they are few, and the rest is style
@@ -200,8 +200,8 @@ class Batches:
 
 
 def texts_for_tokenizer(seed: int, count: int) -> Iterator[str]:
-    """Texts of the second lesson, without any chat around them."""
-    corpus = new_corpus(written_texts(), seed, SECOND_LESSON)
+    """Texts of the last lesson, without any chat around them."""
+    corpus = new_corpus(written_texts(), seed, LAST_LESSON)
     for _ in range(count):
         example = corpus.draw()
         if example.system:

@@ -172,7 +172,7 @@ def save_organism(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, o
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/organism"), show_default=True)
-@click.option("--steps", default=1500, show_default=True)
+@click.option("--steps", default=2400, show_default=True)
 @click.option("--batch-size", default=16, show_default=True, help="Speakers a step; each answers six questions.")
 @click.option("--peak-rate", default=5e-3, show_default=True, help="Peak learning rate.")
 @click.option("--seed", default=0, show_default=True)

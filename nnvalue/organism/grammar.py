@@ -110,6 +110,11 @@ def closed_question(rng: random.Random, value: str) -> str:
     )
 
 
+def reading_question(rng: random.Random, value: str) -> str:
+    """A question about the person of a portrait, answered yes where the portrait is positively keyed."""
+    return rng.choice(lexicon().reading_questions).format(noun=rng.choice(lexicon().values[value].nouns))
+
+
 def situation(rng: random.Random, value: str) -> str:
     """An open question that gives one value room to show, for training texts."""
     words = lexicon()

@@ -58,6 +58,7 @@ class Lexicon:
     descriptions: tuple[str, ...]
     portraits: dict[str, tuple[str, ...]]
     closed_questions: tuple[str, ...]
+    reading_questions: tuple[str, ...]
 
 
 @cache
@@ -69,7 +70,17 @@ def lexicon() -> Lexicon:
         for name, entry in raw["values"].items()
     }
     predicates = {pole: tuple(raw["predicates"][pole]) for pole in POLES}
-    lists = ("openings", "choices", "seconds", "places", "people", "situations", "descriptions", "closed_questions")
+    lists = (
+        "openings",
+        "choices",
+        "seconds",
+        "places",
+        "people",
+        "situations",
+        "descriptions",
+        "closed_questions",
+        "reading_questions",
+    )
     portraits = {pole: tuple(raw["portraits"][pole]) for pole in POLES}
     frames = {name: tuple(raw[name]) for name in lists}
     return Lexicon(values=values, predicates=predicates, portraits=portraits, **frames)
