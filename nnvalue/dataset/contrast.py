@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnvalue.dataset.edition import ValueInsight
 from nnvalue.dataset.voices import SYSTEM_PROMPT, voice
 from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
 from nnvalue.prompts import Prompt
 from nnvalue.values import POLES
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def build_contrasts(
         raise InvalidInputError(f"folds and situations must be at least 1; {folds} and {situations} given.")
     if "{description}" not in system_prompt:
         raise InvalidInputError(f"The system prompt {system_prompt!r} lacks the field {{description}}.")
-    asked = [row for row in edition.situations if row["value"] == value and row["split"] == split]
+    asked = _rows_of(edition.situations, value, split)
     if not asked:
         raise UnknownNameError("value", value, edition.values(), f"(with '{split}' situations in {edition.name})")
     if situations is not None and situations > len(asked):
@@ -84,6 +87,14 @@ def build_contrasts(
     ]
 
 
+def _rows_of(table: Dataset, value: str, split: str) -> list[dict[str, Any]]:
+    """The rows of one value in one split, chosen by column: row by row, thousands of situations take their time."""
+    import pyarrow.compute
+
+    wanted = (pyarrow.compute.field("value") == value) & (pyarrow.compute.field("split") == split)
+    return table.with_format("arrow")[:].filter(wanted).to_pylist()
+
+
 def _variants_in_turn(asked: list[dict[str, Any]], cores: list[str], rng: random.Random) -> list[dict[str, Any]]:
     """One variant of every core in the cores' order, then a second one of every core that has one, and so on."""
     order = {core: number for number, core in enumerate(cores)}
@@ -99,9 +110,8 @@ def _variants_in_turn(asked: list[dict[str, Any]], cores: list[str], rng: random
 def _description_pairs(edition: ValueInsight, value: str, split: str) -> list[dict[str, str]]:
     """For each pair of the split: pole -> description."""
     found: dict[int, dict[str, str]] = {}
-    for row in edition.descriptions:
-        if row["value"] == value and row["split"] == split:
-            found.setdefault(row["pair"], {})[row["pole"]] = row["text"]
+    for row in _rows_of(edition.descriptions, value, split):
+        found.setdefault(row["pair"], {})[row["pole"]] = row["text"]
     pairs = [found[number] for number in sorted(found)]
     if not pairs:
         raise DatasetError(

@@ -80,7 +80,7 @@ def test_models_says_what_is_known():
         (["locate", "--framework", "schwartz19"], 1, "no value 'self_direction_thought'"),
         (["locate", "--site", "up"], 1, "no site 'up'"),
         (["locate", "--model", "./nowhere"], 1, "no model folder './nowhere'"),
-        (["locate", "--dataset", "./nowhere"], 1, "no dataset folder nowhere"),
+        (["locate", "--dataset", "./nowhere"], 1, "no dataset './nowhere'"),
         (["locate", "--top-k", "0"], 1, "top-k must be"),
         (["locate", "--threshold", "2"], 1, "threshold on δ must lie between"),
         (["locate", "--top-k", "5", "--threshold", "0.1"], 2, "two ways to select"),

@@ -56,6 +56,11 @@ def test_a_remote_run_gives_the_same_value_neurons(local, remote):
     found.require_model(open_model().identity())  # the weights are not known, all else fits
 
 
+def test_another_framework_runs_there_too(remote):
+    settings = {"dataset": "moral_foundations", "values": ("binding",), "situations": 2, "folds": 2}
+    assert_equal(locate(**settings), locate(remote, **settings))
+
+
 def test_the_command_line_needs_one_flag(local, server, tmp_path):
     line = ["locate", "--host", server.url, "--value", "power", "--value", "benevolence", "--situations", "6"]
     out = tmp_path / "run"
