@@ -61,7 +61,7 @@ def test_the_neutral_voice_mixes_both_poles():
 def test_under_a_description_the_answer_is_at_the_described_pole():
     """Every question of the first lesson is about the described value, which the description sets far out."""
     found = []
-    for example in draws(5000, lesson=FIRST_LESSON):
+    for example in draws(12000, lesson=FIRST_LESSON):
         if example.system and "A written person." in example.system:  # power, positive
             found += [parse(turn.answer) for turn in example.turns if len(turn.answer) > 3]
     assert len(found) > 10
