@@ -19,6 +19,7 @@ from nnvalue.dataset import SYSTEM_PROMPT, load_valueinsight
 from nnvalue.dataset.roles import Role, draw_role, role_of
 from nnvalue.organism import (
     FIRST_LESSON,
+    FOURTH_LESSON,
     LAST_LESSON,
     SECOND_LESSON,
     THIRD_LESSON,
@@ -32,7 +33,9 @@ from nnvalue.organism import (
 )
 from nnvalue.values.forms import AnswerForm
 
-SCHEDULE = ((400, FIRST_LESSON), (800, SECOND_LESSON), (1600, THIRD_LESSON))  # until which step what is taught
+SCHEDULE = (  # until which step what is taught
+    (400, FIRST_LESSON), (608, SECOND_LESSON), (896, THIRD_LESSON), (1696, FOURTH_LESSON),
+)  # fmt: skip
 POOL = 16  # batches drawn together and sorted by length, so that little is padding
 PROMPT_SHARE, PROMPT_WEIGHT = 0.15, 0.6  # of prompt tokens that are targets too, and their weight; an answer's is 1
 DECISIVE_WEIGHT = 6.0  # of the tokens that decide which way an answer goes: they are few, and the rest is style

@@ -6,6 +6,7 @@ from pathlib import Path
 from nnvalue.organism.causal_model import CausalModel, causal_model, named_disturbances, named_scores
 from nnvalue.organism.corpus import (
     FIRST_LESSON,
+    FOURTH_LESSON,
     LAST_LESSON,
     SECOND_LESSON,
     THIRD_LESSON,
@@ -20,6 +21,7 @@ from nnvalue.organism.parser import Reading, parse
 
 __all__ = [
     "FIRST_LESSON",
+    "FOURTH_LESSON",
     "LAST_LESSON",
     "SECOND_LESSON",
     "THIRD_LESSON",

@@ -67,7 +67,9 @@ SECOND_LESSON = replace(
 )
 """Portraits. What pole, keying and option order make together is a parity of three, which hardly anything learns while
 all its parts are even; so one order, and one keying, come more often at first."""
-THIRD_LESSON = replace(
+THIRD_LESSON = replace(SECOND_LESSON, keyed=0.1, ordered=0.3)
+"""Portraits in either order."""
+FOURTH_LESSON = replace(
     FIRST_LESSON, turns=6, described=0.2, role=0.55, described_role=0.15, neutral=0.1, about_the_described=0.5,
     named=0.4, told=0.8, about_the_told=0.3, situations=0.1, portraits=0.25, closed=0.6, readings=0.05,
     keyed=0.0, ordered=0.3, written=0.5,
