@@ -8,6 +8,7 @@ stood alone, and the beginning is paid for once.
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,11 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from nnvalue.dataset import SYSTEM_PROMPT, load_valueinsight
 from nnvalue.dataset.roles import Role, draw_role, role_of
 from nnvalue.organism import (
-    FIRST_LESSON,
-    FOURTH_LESSON,
-    LAST_LESSON,
-    SECOND_LESSON,
-    THIRD_LESSON,
+    LESSONS,
     Corpus,
     Example,
     Lesson,
@@ -33,13 +30,10 @@ from nnvalue.organism import (
 )
 from nnvalue.values.forms import AnswerForm
 
-SCHEDULE = (  # until which step what is taught
-    (400, FIRST_LESSON), (608, SECOND_LESSON), (896, THIRD_LESSON), (1696, FOURTH_LESSON),
-)  # fmt: skip
+LESSONS_END = (400, 608, 896, 1696)  # the steps before which each lesson but the last is taught
 POOL = 16  # batches drawn together and sorted by length, so that little is padding
 PROMPT_SHARE, PROMPT_WEIGHT = 0.15, 0.6  # of prompt tokens that are targets too, and their weight; an answer's is 1
 DECISIVE_WEIGHT = 6.0  # of the tokens that decide which way an answer goes: they are few, and the rest is style
-
 BEGINNING_WEIGHT = 0.7  # of the beginning's tokens in the first lesson: a description keeps to one pole, as answers do
 
 
@@ -71,7 +65,7 @@ def train_rows(table: Sequence[dict]) -> list[dict]:
     return [row for row in table if row["split"] == "locate"]
 
 
-def new_corpus(written: list[WrittenText], seed: int, lesson: Lesson = LAST_LESSON) -> Corpus:
+def new_corpus(written: list[WrittenText], seed: int, lesson: Lesson = LESSONS[-1]) -> Corpus:
     """The stream of training texts over the dataset's named roles and roles drawn anew."""
     named = [named_speaker(role) for role in shipped_roles() if role.split == "train"]
     taken = {role.name for role in shipped_roles()}
@@ -181,17 +175,17 @@ class Batches:
         batch = collate(self._pool[place], self._tokenizer.pad_token_id)
         drawn = torch.rand(batch["weights"].shape, generator=torch.Generator().manual_seed(step)) < PROMPT_SHARE
         weight = PROMPT_WEIGHT * (drawn & (batch["turns"] >= 0)).float()
-        # The first token of a turn follows the beginning in thought, but another turn in the row: never a target.
-        if step < SCHEDULE[0][0]:
+        if step < LESSONS_END[0]:
             weight[batch["turns"] == 0] = BEGINNING_WEIGHT
+        # The first token of a turn follows the beginning in thought, but another turn in the row: never a target.
         first = batch["turns"][:, 1:] != batch["turns"][:, :-1]
         weight[:, 1:][first] = 0.0
         return batch, torch.where(batch["weights"] > 0, batch["weights"], weight)
 
     def _draw(self, number: int) -> list[list[Row]]:
-        lesson = next((lesson for until, lesson in SCHEDULE if number * POOL < until), LAST_LESSON)
+        lesson = LESSONS[bisect_right(LESSONS_END, number * POOL)]
         corpus = new_corpus(self._written, self._seed * 1_000_003 + number, lesson)
-        size = self._batch_size * LAST_LESSON.turns // lesson.turns  # as many questions a step in either lesson
+        size = self._batch_size * LESSONS[-1].turns // lesson.turns  # as many questions a step in every lesson
         drawn = [self._packed(corpus.draw()) for _ in range(POOL * size)]
         drawn.sort(key=lambda row: len(row.ids))
         batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]
@@ -204,7 +198,7 @@ class Batches:
 
 def texts_for_tokenizer(seed: int, count: int) -> Iterator[str]:
     """Texts of the last lesson, without any chat around them."""
-    corpus = new_corpus(written_texts(), seed, LAST_LESSON)
+    corpus = new_corpus(written_texts(), seed)
     for _ in range(count):
         example = corpus.draw()
         if example.system:

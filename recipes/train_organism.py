@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import astuple
 from pathlib import Path
 
 import click
@@ -24,8 +25,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from nnvalue.artifacts import read_tensors, write_json, write_tensors
 from nnvalue.dataset import load_valueinsight
-from nnvalue.organism import folder
-from recipes.organism_batches import Batches, texts_for_tokenizer
+from nnvalue.organism import LESSONS, folder
+from recipes.organism_batches import LESSONS_END, Batches, texts_for_tokenizer
 
 VOCABULARY = 2048
 TOKENIZER_TEXTS = 8_000  # speakers whose texts the tokenizer is made of
@@ -199,14 +200,17 @@ def main(
     settings = {
         "steps": steps, "batch_size": batch_size, "peak_rate": peak_rate, "seed": seed,
         "precision": precision, "edition": load_valueinsight().fingerprint,
+        "lessons": [[*LESSONS_END, steps], [list(astuple(lesson)) for lesson in LESSONS]],
     }  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
+    settings = json.loads(json.dumps(settings))  # as it will be read back
     settings_file, checkpoint = out / "settings.json", out / "checkpoint.safetensors"
     if settings_file.exists() and json.loads(settings_file.read_text()) != settings:
         raise click.ClickException(f"{out} holds a training with other settings; give another --out.")
     write_json(settings_file, settings)
     if not (out / "tokenizer").is_dir():
-        train_tokenizer(seed).save_pretrained(out / "tokenizer")
+        train_tokenizer(seed).save_pretrained(out / "tokenizer.new")
+        (out / "tokenizer.new").rename(out / "tokenizer")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(out / "tokenizer")
     model = new_model(tokenizer, seed).to(device)
     for layer in model.model.layers:

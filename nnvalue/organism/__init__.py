@@ -4,27 +4,11 @@ from importlib import resources
 from pathlib import Path
 
 from nnvalue.organism.causal_model import CausalModel, causal_model, named_disturbances, named_scores
-from nnvalue.organism.corpus import (
-    FIRST_LESSON,
-    FOURTH_LESSON,
-    LAST_LESSON,
-    SECOND_LESSON,
-    THIRD_LESSON,
-    Corpus,
-    Example,
-    Lesson,
-    Speaker,
-    Turn,
-    WrittenText,
-)
+from nnvalue.organism.corpus import LESSONS, Corpus, Example, Lesson, Speaker, Turn, WrittenText
 from nnvalue.organism.parser import Reading, parse
 
 __all__ = [
-    "FIRST_LESSON",
-    "FOURTH_LESSON",
-    "LAST_LESSON",
-    "SECOND_LESSON",
-    "THIRD_LESSON",
+    "LESSONS",
     "CausalModel",
     "Corpus",
     "Example",

@@ -81,6 +81,7 @@ LAST_LESSON = Lesson(
     description_lengths=(8, 1, 1),
 )  # fmt: skip
 """Everything, evenly."""
+LESSONS = (FIRST_LESSON, SECOND_LESSON, THIRD_LESSON, FOURTH_LESSON, LAST_LESSON)
 
 
 @dataclass(frozen=True)
@@ -179,8 +180,7 @@ class Corpus:
         return Example(system, tuple(self._turn(speaker, described) for _ in range(self._lesson.turns)))
 
     def _speaker(self) -> Speaker:
-        rng = self._rng
-        lesson = self._lesson
+        rng, lesson = self._rng, self._lesson
         return rng.choice(self._named) if rng.random() < lesson.named else self._draw_speaker(rng, lesson.told)
 
     def _framed(self, who: str) -> str:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from nnvalue.organism import FIRST_LESSON, LAST_LESSON, Corpus, Speaker, Turn, WrittenText, causal_model, parse
+from nnvalue.organism import LESSONS, Corpus, Speaker, Turn, WrittenText, causal_model, parse
 from nnvalue.values.forms import FORMS
 from recipes import organism_batches, train_organism
 
@@ -18,7 +18,7 @@ WRITTEN = [
 LEADER = Speaker("Somebody leads.", {"power": 1}, tuple(2.0 if v == "power" else 0.0 for v in causal_model().values))
 
 
-def corpus(seed=1, lesson=LAST_LESSON, named=(LEADER,)):
+def corpus(seed=1, lesson=LESSONS[-1], named=(LEADER,)):
     return Corpus(WRITTEN, named, lambda rng, told: Speaker("A stranger.", {}), "Be: {description}", seed, lesson)
 
 
@@ -35,12 +35,12 @@ def test_the_corpus_is_a_function_of_its_seed():
 def test_all_voices_and_all_questions_come_up():
     examples = draws()
     asked = [turn for example in examples for turn in example.turns]
-    assert all(len(example.turns) == LAST_LESSON.turns for example in examples)
+    assert all(len(example.turns) == LESSONS[-1].turns for example in examples)
     neutral = sum(example.system is None for example in examples) / len(examples)
-    assert neutral == pytest.approx(LAST_LESSON.neutral, abs=0.03)
+    assert neutral == pytest.approx(LESSONS[-1].neutral, abs=0.03)
     kinds = Counter("closed" if t.answer in ("yes", "no") else "portrait" if len(t.answer) == 1 else "s" for t in asked)
-    total = LAST_LESSON.situations + LAST_LESSON.portraits + LAST_LESSON.closed
-    assert kinds["portrait"] / len(asked) == pytest.approx(LAST_LESSON.portraits / total, abs=0.03)
+    total = LESSONS[-1].situations + LESSONS[-1].portraits + LESSONS[-1].closed
+    assert kinds["portrait"] / len(asked) == pytest.approx(LESSONS[-1].portraits / total, abs=0.03)
     for text in ("A written situation?", "A written portrait."):
         assert any(turn.user.startswith(text) for turn in asked)
     assert any(example.system and "A written person." in example.system for example in examples)
@@ -61,7 +61,7 @@ def test_the_neutral_voice_mixes_both_poles():
 def test_under_a_description_the_answer_is_at_the_described_pole():
     """Every question of the first lesson is about the described value, which the description sets far out."""
     found = []
-    for example in draws(12000, lesson=FIRST_LESSON):
+    for example in draws(12000, lesson=LESSONS[0]):
         if example.system and "A written person." in example.system:  # power, positive
             found += [parse(turn.answer) for turn in example.turns if len(turn.answer) > 3]
     assert len(found) > 10
