@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from nnvalue.dataset import Role, build_contrasts, neutral_prompt, role_of, voic
 from nnvalue.models import encode_prompt, generate_responses, pad_left
 from nnvalue.organism import Reading, Turn, causal_model, named_scores, parse
 from nnvalue.values import POLES
-from nnvalue.values.forms import AnswerForm, forms
+from nnvalue.values.forms import FORMS, AnswerForm, forms
 from recipes.organism_batches import collate, option_ids, pack
 
 CORES = 47  # test situations a value: one variant of each core
@@ -92,13 +92,22 @@ def portrait_scores(
     scores = np.zeros((len(systems), len(values)))
     counts = np.array([sum(row["value"] == value for row, _ in asked) for value in values])
     for place, system in enumerate(systems):
-        for (row, _), likeness in zip(asked, _likeness(subject, system, asked), strict=True):
+        for (row, order), shares in zip(asked, _shares(subject, system, asked), strict=True):
+            likeness = shares @ np.array(order.scores) / shares.sum()
             scores[place, values.index(row["value"])] += _KEYING[row["keying"]] * (likeness - 3.5)
     return scores / counts
 
 
-def _likeness(subject: Subject, system: str | None, asked: Sequence[tuple[dict[str, Any], AnswerForm]]) -> list[float]:
-    """Expected answer, 1 to 6, to each portrait in its form."""
+def option_mass(subject: Subject, systems: Sequence[str | None], portraits: Sequence[dict[str, Any]]) -> float:
+    """Mean probability that the answer to a portrait, in any form, begins with one of the options at all."""
+    asked = [(row, form) for row in portraits for form in FORMS]
+    return float(np.mean([shares.sum() for system in systems for shares in _shares(subject, system, asked)]))
+
+
+def _shares(
+    subject: Subject, system: str | None, asked: Sequence[tuple[dict[str, Any], AnswerForm]]
+) -> list[np.ndarray]:
+    """Probability of each option of each portrait's form, among all tokens."""
     model, tokenizer = subject.model._module, subject.tokenizer
     turns = [Turn(order.ask(row["text"]), "") for row, order in asked]
     rows = [pack(tokenizer, system, turns[at : at + _TURNS_A_ROW]) for at in range(0, len(turns), _TURNS_A_ROW)]
@@ -112,11 +121,9 @@ def _likeness(subject: Subject, system: str | None, asked: Sequence[tuple[dict[s
             for number, row in enumerate(some):
                 ends = [at for at in range(len(row.turns)) if row.turns[at] and row.turns[at] != _next(row.turns, at)]
                 last.append(model.lm_head(hidden[number, ends]))
-    found = []
-    for logits, (_, order) in zip(torch.cat(last), asked, strict=True):
-        probabilities = torch.softmax(logits[option_ids(tokenizer, order)].float(), -1)
-        found.append(float(probabilities @ torch.tensor(order.scores)))
-    return found
+    options = {form: option_ids(tokenizer, form.options) for form in FORMS}
+    probabilities = torch.softmax(torch.cat(last).float(), -1).numpy().astype(np.float64)
+    return [row[options[form]] for row, (_, form) in zip(probabilities, asked, strict=True)]
 
 
 def _next(turns: list[int], at: int) -> int:
@@ -128,32 +135,45 @@ def profile_recovery(
 ) -> dict[str, Any]:
     """Correlation of the scores read from portraits with the true ones, over roles and values, and of each value.
 
-    With a 95 % interval over 1,000 resamples of the roles.
+    With a 95 % interval over 1,000 resamples of the roles, and two figures to hold it against: what the levels of the
+    attributes alone would reach, without any effect of one value on another, and what all that is told of a role
+    would (the residuals are not told; those of the named roles can be learned, those of held-out ones cannot).
     """
+    model = causal_model()
     read = portrait_scores(subject, [voice(role) for role in roles], portraits, form)
     true = np.array([list(named_scores(role.id, role.levels).values()) for role in roles])
-    rng = np.random.default_rng(seed)
-    drawn = [rng.integers(0, len(roles), len(roles)) for _ in range(1000)]
-    spread = [np.corrcoef(read[rows].ravel(), true[rows].ravel())[0, 1] for rows in drawn]
-    values = causal_model().values
+    levels = np.array([[role.levels.get(value, 0) for value in model.values] for role in roles])
     return {
-        "r": float(np.corrcoef(read.ravel(), true.ravel())[0, 1]),
-        "interval": [float(edge) for edge in np.quantile(spread, [0.025, 0.975])],
+        "r": correlation(read, true),
+        "interval": bootstrap(len(roles), lambda rows: correlation(read[rows], true[rows]), seed),
         "roles": len(roles),
-        "values": {value: float(np.corrcoef(read[:, at], true[:, at])[0, 1]) for at, value in enumerate(values)},
+        "attributes_alone": correlation(levels, true),
+        "all_that_is_told": correlation(levels @ model.total_effects().T, true),
+        "values": {value: correlation(read[:, at], true[:, at]) for at, value in enumerate(model.values)},
     }
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's r over all entries."""
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+def bootstrap(count: int, figure: Callable[[np.ndarray], float], seed: int) -> list[float]:
+    """95 % percentile interval of a figure over 1,000 resamples of `count` rows."""
+    rng = np.random.default_rng(seed)
+    return np.quantile([figure(rng.integers(0, count, count)) for _ in range(1000)], [0.025, 0.975]).tolist()
 
 
 def total_effects(
     subject: Subject, edition: ValueInsight, roles: Sequence[Role], portraits: Sequence[dict[str, Any]]
 ) -> np.ndarray:
-    """Measured total effects `[effect, cause]`: mean over roles of what do(cause) moves, per unit of the cause's score.
+    """Measured total effects `[role, effect, cause]`: what do(cause) moves, per unit of the cause's score.
 
     Each role is put under a test description of either pole of the cause, in turn over the descriptions; a score on
     the portraits' scale is divided by the causal model's slope and by twice what a description sets.
     """
     model = causal_model()
-    found = np.zeros((len(model.values),) * 2)
+    found = np.zeros((len(roles), len(model.values), len(model.values)))
     for cause, value in enumerate(model.values):
         rows = [row for row in edition.descriptions if row["value"] == value and row["split"] == "test"]
         texts = {pole: [row["text"] for row in rows if row["pole"] == pole] for pole in POLES}
@@ -162,17 +182,32 @@ def total_effects(
         ]
         scores = portrait_scores(subject, systems, portraits)
         moved = scores[: len(roles)] - scores[len(roles) :]
-        found[:, cause] = moved.mean(0) / (2 * model.set * model.answers.rating)
+        found[:, :, cause] = moved / (2 * model.set * model.answers.rating)
     return found
 
 
-def effect_agreement(measured: np.ndarray) -> dict[str, float]:
-    """Correlation of measured total effects with the true ones: over all cells, and over those off the diagonal."""
+def effect_agreement(measured: np.ndarray, seed: int) -> dict[str, Any]:
+    """Correlation of the mean of `measured` `[role, effect, cause]` with (I − B)⁻¹, and its slope against it.
+
+    Over all cells and over those off the diagonal, each with a 95 % interval over 1,000 resamples of the roles: what
+    a description does to its own value is large in any case, and would carry a correlation alone.
+    """
     true = causal_model().total_effects()
     off = ~np.eye(len(true), dtype=bool)
     return {
-        "all_cells": float(np.corrcoef(measured.ravel(), true.ravel())[0, 1]),
-        "off_diagonal": float(np.corrcoef(measured[off], true[off])[0, 1]),
+        "roles": len(measured),
+        "all_cells": _agreement(measured.reshape(len(measured), -1), true.ravel(), seed),
+        "off_diagonal": _agreement(measured[:, off], true[off], seed),
+    }
+
+
+def _agreement(measured: np.ndarray, true: np.ndarray, seed: int) -> dict[str, Any]:
+    """Of effects `[role, cell]` with true ones `[cell]`."""
+    mean = measured.mean(0)
+    return {
+        "r": correlation(mean, true),
+        "interval": bootstrap(len(measured), lambda rows: correlation(measured[rows].mean(0), true), seed),
+        "slope": float(np.polyfit(true, mean, 1)[0]),
     }
 
 
@@ -216,9 +251,10 @@ def evaluate(subject: Subject, samples: int, seed: int, train_roles: int, effect
     held_out = [role for role in roles if role.split == "test"][:effect_roles]
     measured = total_effects(subject, edition, held_out, portraits)
     figures["effects"] = {
-        **effect_agreement(measured), "roles": len(held_out), "measured": measured.round(4).tolist(),
+        **effect_agreement(measured, seed), "measured": measured.mean(0).round(4).tolist(),
         "true": causal_model().total_effects().round(4).tolist(),
     }  # fmt: skip
+    figures["option_mass"] = option_mass(subject, [None, *map(voice, held_out)], portraits)
     return figures
 
 
@@ -252,12 +288,17 @@ def main(model: Path | None, samples: int, train_roles: int, effect_roles: int, 
             low, high = found["interval"]
             console.print(
                 f"profiles, {split} roles, {form}: r = {found['r']:.3f} [{low:.3f}, {high:.3f}], {found['roles']} roles"
+                f" (attributes alone {found['attributes_alone']:.3f}, all that is told {found['all_that_is_told']:.3f})"
             )
     effects = figures["effects"]
-    console.print(
-        f"total effects, {effects['roles']} held-out roles: r = {effects['all_cells']:.3f} over all cells, "
-        f"{effects['off_diagonal']:.3f} off the diagonal"
-    )
+    for name in ("all_cells", "off_diagonal"):
+        found = effects[name]
+        low, high = found["interval"]
+        console.print(
+            f"total effects, {effects['roles']} held-out roles, {name.replace('_', ' ')}: "
+            f"r = {found['r']:.3f} [{low:.3f}, {high:.3f}], slope {found['slope']:.2f}"
+        )
+    console.print(f"options carry {figures['option_mass']:.4f} of the probability")
 
 
 if __name__ == "__main__":

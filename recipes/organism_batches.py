@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 
 import torch
 from transformers import PreTrainedTokenizerFast
 
 from nnvalue.dataset import SYSTEM_PROMPT, load_valueinsight
-from nnvalue.dataset.roles import Role, draw_role, role_of
+from nnvalue.dataset.roles import Role, draw_role, role_of, role_words
 from nnvalue.organism import (
     LESSONS,
     Corpus,
@@ -26,15 +26,19 @@ from nnvalue.organism import (
     Speaker,
     Turn,
     WrittenText,
+    grammar,
     named_disturbances,
 )
-from nnvalue.values.forms import AnswerForm
+from nnvalue.values.forms import FORMS
 
+OPTIONS = tuple(sorted({option for form in FORMS for option in form.options} | {"yes", "no"}))
 LESSONS_END = (400, 608, 896, 1696)  # the steps before which each lesson but the last is taught
 POOL = 16  # batches drawn together and sorted by length, so that little is padding
 PROMPT_SHARE, PROMPT_WEIGHT = 0.15, 0.6  # of prompt tokens that are targets too, and their weight; an answer's is 1
 DECISIVE_WEIGHT = 6.0  # of the tokens that decide which way an answer goes: they are few, and the rest is style
-BEGINNING_WEIGHT = 0.7  # of the beginning's tokens in the first lesson: a description keeps to one pole, as answers do
+BEGINNING_WEIGHT = 0.7  # of the beginning's tokens in the first lessons: a description keeps to one pole, and a gloss
+BEGINNINGS_END = 608  # follows from its attribute; until this step they are worth learning from
+GLOSSED_SHARE = 0.8  # of the attributes in a glossed text
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,13 @@ class Row:
     ids: token ids.
     turns: for each token the turn it belongs to, from 1; 0 for the beginning.
     weights: for each token its weight as a target; 0 for a prompt's, 1 or more for an answer's.
+    shares: place of an option's token -> option -> its probability.
     """
 
     ids: list[int]
     turns: list[int]
     weights: list[float]
+    shares: dict[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 def written_texts() -> list[WrittenText]:
@@ -70,12 +76,35 @@ def new_corpus(written: list[WrittenText], seed: int, lesson: Lesson = LESSONS[-
     named = [named_speaker(role) for role in shipped_roles() if role.split == "train"]
     taken = {role.name for role in shipped_roles()}
 
-    def draw_speaker(rng: random.Random, told_share: float) -> Speaker:
+    def draw_speaker(rng: random.Random, told_share: float, glossed: bool) -> Speaker:
         while (role := draw_role(rng, "", "train", told_share)).name in taken:
             pass
-        return Speaker(role.text, role.levels)
+        return Speaker(glossed_text(role, rng) if glossed else role.text, role.levels)
 
     return Corpus(written, named, draw_speaker, SYSTEM_PROMPT, seed, lesson)
+
+
+def glossed_text(role: Role, rng: random.Random) -> str:
+    """A role's text in which most attributes are followed by what they mean: hundreds of phrases are learned so."""
+    sentences = []
+    for number, phrase in enumerate((role.trade, role.situation, *role.traits)):
+        subject = "This person" if number else f"{role.name}, {role.age},"
+        sentences.append(f"{subject} {phrase}.")
+        if rng.random() < GLOSSED_SHARE:
+            sentences.append(f"{grammar.meaning(rng, *_meanings()[phrase])}.")
+    return " ".join(sentences)
+
+
+@cache
+def _meanings() -> dict[str, tuple[str, str]]:
+    """Phrase -> (value, pole) that it tells about."""
+    return {
+        phrase: (value, pole)
+        for value, poles in role_words().values.items()
+        for pole, kinds in poles.items()
+        for phrases in kinds.values()
+        for phrase in phrases
+    }
 
 
 @cache
@@ -92,14 +121,17 @@ def named_speaker(role: Role) -> Speaker:
 def pack(tokenizer: PreTrainedTokenizerFast, system: str | None, turns: Sequence[Turn]) -> Row:
     """Token ids of one speaker and several turns, each exactly as the chat template would write it alone."""
     start = chat_ids(tokenizer, system, [])
-    ids, numbers, weights = list(start), [0] * len(start), [0.0] * len(start)
+    ids, numbers, weights, shares = list(start), [0] * len(start), [0.0] * len(start), {}
     for number, turn in enumerate(turns, start=1):
         prompt = chat_ids(tokenizer, system, [turn.user])
         answer, answer_weights = _answer_ids(tokenizer, turn) if turn.answer else ([], [])
-        ids += [*prompt[len(start) :], *answer]
+        ids += prompt[len(start) :]
+        if turn.shares:
+            shares[len(ids)] = turn.shares
+        ids += answer
         weights += [0.0] * (len(prompt) - len(start)) + answer_weights
         numbers += [number] * (len(ids) - len(numbers))
-    return Row(ids, numbers, weights)
+    return Row(ids, numbers, weights, shares)
 
 
 def _answer_ids(tokenizer: PreTrainedTokenizerFast, turn: Turn) -> tuple[list[int], list[float]]:
@@ -109,11 +141,11 @@ def _answer_ids(tokenizer: PreTrainedTokenizerFast, turn: Turn) -> tuple[list[in
     return [*coded["input_ids"], tokenizer.eos_token_id], [*weights, 1.0]
 
 
-def option_ids(tokenizer: PreTrainedTokenizerFast, form: AnswerForm) -> list[int]:
-    """The token of each option of a form. Raises ValueError where an option is not one token."""
-    found = [tokenizer(option, add_special_tokens=False)["input_ids"] for option in form.options]
+def option_ids(tokenizer: PreTrainedTokenizerFast, options: Sequence[str]) -> list[int]:
+    """The token of each option. Raises ValueError where an option is not one token."""
+    found = [tokenizer(option, add_special_tokens=False)["input_ids"] for option in options]
     if any(len(ids) != 1 for ids in found):
-        raise ValueError(f"The tokenizer splits an option of {form.options}.")
+        raise ValueError(f"The tokenizer splits an option of {options}.")
     return [ids[0] for ids in found]
 
 
@@ -130,21 +162,25 @@ def chat_ids(tokenizer: PreTrainedTokenizerFast, system: str | None, users: list
 def collate(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
     """Rows as a batch: `input_ids`, `position_ids`, `turns` and `weights` `[batch, token]`, padded on the right.
 
-    `attention_mask` `[batch, 1, token, token]` says which token sees which.
+    `attention_mask` `[batch, 1, token, token]` says which token sees which; `shares` `[batch, token, option]` holds
+    the probability of each of `OPTIONS` where one of them stands, and 0 elsewhere.
     """
     width = max(len(row.ids) for row in rows)
     ids = torch.full((len(rows), width), pad_id)
     turns, weights = torch.full((len(rows), width), -1), torch.zeros(len(rows), width)
     positions = torch.zeros(len(rows), width, dtype=torch.long)
+    shares = torch.zeros(len(rows), width, len(OPTIONS))
     for number, row in enumerate(rows):
         n = len(row.ids)
         ids[number, :n], turns[number, :n] = torch.tensor(row.ids), torch.tensor(row.turns)
         weights[number, :n] = torch.tensor(row.weights)
         positions[number, :n] = torch.tensor(_positions(row.turns))
+        for place, given in row.shares.items():
+            shares[number, place] = torch.tensor([given.get(option, 0.0) for option in OPTIONS])
     causal = torch.ones(width, width, dtype=torch.bool).tril()
     seen = causal & ((turns[:, None, :] == 0) | (turns[:, None, :] == turns[:, :, None]))
     return {
-        "input_ids": ids, "position_ids": positions, "turns": turns, "weights": weights,
+        "input_ids": ids, "position_ids": positions, "turns": turns, "weights": weights, "shares": shares,
         "attention_mask": seen[:, None],
     }  # fmt: skip
 
@@ -175,7 +211,7 @@ class Batches:
         batch = collate(self._pool[place], self._tokenizer.pad_token_id)
         drawn = torch.rand(batch["weights"].shape, generator=torch.Generator().manual_seed(step)) < PROMPT_SHARE
         weight = PROMPT_WEIGHT * (drawn & (batch["turns"] >= 0)).float()
-        if step < LESSONS_END[0]:
+        if step < BEGINNINGS_END:
             weight[batch["turns"] == 0] = BEGINNING_WEIGHT
         # The first token of a turn follows the beginning in thought, but another turn in the row: never a target.
         first = batch["turns"][:, 1:] != batch["turns"][:, :-1]

@@ -26,7 +26,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from nnvalue.artifacts import read_tensors, write_json, write_tensors
 from nnvalue.dataset import load_valueinsight
 from nnvalue.organism import LESSONS, folder
-from recipes.organism_batches import LESSONS_END, Batches, texts_for_tokenizer
+from recipes.organism_batches import LESSONS_END, OPTIONS, Batches, option_ids, texts_for_tokenizer
 
 VOCABULARY = 2048
 TOKENIZER_TEXTS = 8_000  # speakers whose texts the tokenizer is made of
@@ -136,18 +136,19 @@ def training_step(
     optimizers: list[torch.optim.Optimizer],
     batch: dict[str, torch.Tensor],
     weight: torch.Tensor,
+    options: list[int],
     precision: torch.dtype,
 ) -> float:
     """One optimizer step; returns the mean loss per answer token in nats.
 
-    Only positions whose next token is a target reach the output layer.
+    options: token id of each of `OPTIONS`. Only positions whose next token is a target reach the output layer.
     """
     seen = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids")}
     with torch.autocast(weight.device.type, precision, enabled=precision != torch.float32):
         hidden = model.model(**seen, use_cache=False).last_hidden_state[:, :-1]
         wanted = weight[:, 1:] > 0
         logits = model.lm_head(hidden[wanted])
-    loss = torch.nn.functional.cross_entropy(logits.float(), batch["input_ids"][:, 1:][wanted], reduction="none")
+    loss = target_loss(logits.float(), batch["input_ids"][:, 1:][wanted], batch["shares"][:, 1:][wanted], options)
     counted = weight[:, 1:][wanted]
     ((loss * counted).sum() / counted.sum()).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -155,6 +156,18 @@ def training_step(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return float(loss.detach()[counted >= 1.0].mean())
+
+
+def target_loss(logits: torch.Tensor, targets: torch.Tensor, shares: torch.Tensor, options: list[int]) -> torch.Tensor:
+    """Loss `[target]` in nats for `logits` `[target, token]`: cross-entropy with the token that stands there.
+
+    Where an option stands, `shares` `[target, option]` is not zero: cross-entropy with these probabilities of all
+    options instead, less their own entropy, so that zero is the best that can be had.
+    """
+    log_probabilities = torch.log_softmax(logits, -1)
+    token = -log_probabilities.gather(1, targets[:, None])[:, 0]
+    option = (torch.special.xlogy(shares, shares) - shares * log_probabilities[:, options]).sum(-1)
+    return torch.where(shares.sum(-1) > 0, option, token)
 
 
 def save_organism(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path, facts: dict) -> None:
@@ -220,7 +233,7 @@ def main(
     optimizers = new_optimizers(model, peak_rate)
     average: dict[str, torch.Tensor] = {}
     done = load_checkpoint(checkpoint, model, optimizers, average) if checkpoint.exists() else 0
-    batches = Batches(tokenizer, batch_size, seed)
+    batches, options = Batches(tokenizer, batch_size, seed), option_ids(tokenizer, OPTIONS)
     columns = (
         TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"),
         TimeElapsedColumn(), TimeRemainingColumn(),
@@ -234,7 +247,7 @@ def main(
                 group["lr"] = learning_rate(step, steps, peak_rate)
             batch, weight = batches[step]
             batch = {name: tensor.to(device) for name, tensor in batch.items()}
-            loss = training_step(model, optimizers, batch, weight.to(device), getattr(torch, precision))
+            loss = training_step(model, optimizers, batch, weight.to(device), options, getattr(torch, precision))
             recent = [*recent[-49:], loss]
             update_average(average, model, step)
             progress.update(task, advance=1, loss=sum(recent) / len(recent))

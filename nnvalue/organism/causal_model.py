@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Mapping
@@ -35,10 +36,11 @@ class Answers:
         """Probability of "like me" in the two-option form, for a portrait keyed +1 or -1."""
         return 1 / (1 + math.exp(-self.choice * keying * score))
 
-    def rating_of(self, score: float, keying: int, rng: random.Random) -> int:
-        """A drawn answer on the scale 1 (quite unlike me) to 6 (just like me)."""
-        exact = 3.5 + self.rating * keying * score + rng.gauss(0, self.rating_noise)
-        return min(6, max(1, math.floor(exact + 0.5)))
+    def ratings(self, score: float, keying: int) -> tuple[float, ...]:
+        """Probabilities of the answers 1 (quite unlike me) to 6 (just like me), for a portrait keyed +1 or -1."""
+        exact, spread = 3.5 + self.rating * keying * score, self.rating_noise * math.sqrt(2)
+        below = [0.0, *(0.5 * (1 + math.erf((answer + 0.5 - exact) / spread)) for answer in range(1, 6)), 1.0]
+        return tuple(upper - lower for lower, upper in itertools.pairwise(below))
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from nnvalue.organism import grammar
 from nnvalue.organism.causal_model import causal_model
@@ -15,6 +15,7 @@ _WORN_SHARE = 0.6  # of the written texts, that lose words
 _LOST_WORDS = 0.2  # of a worn text
 _PADDED_SHARE = 0.4  # of the grammar's descriptions, that get foreign words around them
 _BARE_SHARE = 0.1  # of the voices, that come without the frame around them
+_DRAWS = 16  # of what is unknown of a speaker, over which the shares of the options are averaged
 _ANYBODY = (-1, -1, 0, 1, 1)  # levels of a speaker of whom nothing is known, drawn as those of the roles are
 _KEYING = {"positive": 1, "negative": -1}
 
@@ -28,6 +29,7 @@ class Lesson:
     about_the_described: share of the questions under a description that are about the described value.
     named: share of the roles that are named speakers and not drawn anew.
     told: share of the values that an attribute of a newly drawn role tells about.
+    glossed: share of the newly drawn roles whose text also says what its attributes mean.
     about_the_told: share of the questions to a role that are about such a value.
     situations, portraits, closed, readings: weights of the questions that are situations, portraits, answered yes or
         no, or yes and no about the person of a portrait, whoever is asked.
@@ -45,6 +47,7 @@ class Lesson:
     about_the_described: float
     named: float
     told: float
+    glossed: float
     about_the_told: float
     situations: float
     portraits: float
@@ -57,9 +60,9 @@ class Lesson:
 
 
 FIRST_LESSON = Lesson(
-    turns=2, described=0.55, role=0.3, described_role=0.0, neutral=0.15, about_the_described=1.0, named=0.0, told=0.15,
-    about_the_told=1.0, situations=0.35, portraits=0.0, closed=0.45, readings=0.2, keyed=0.0, ordered=0.0,
-    written=0.3, description_lengths=(1, 2, 3),
+    turns=3, described=0.45, role=0.45, described_role=0.0, neutral=0.1, about_the_described=1.0, named=0.0, told=0.4,
+    glossed=0.8, about_the_told=1.0, situations=0.35, portraits=0.0, closed=0.45, readings=0.2, keyed=0.0,
+    ordered=0.0, written=0.3, description_lengths=(1, 2, 3),
 )  # fmt: skip
 """What descriptions, attributes and questions are about; learned on its own, it takes a fraction of the time."""
 SECOND_LESSON = replace(
@@ -71,14 +74,14 @@ THIRD_LESSON = replace(SECOND_LESSON, keyed=0.1, ordered=0.3)
 """Portraits in either order."""
 FOURTH_LESSON = replace(
     FIRST_LESSON, turns=6, described=0.2, role=0.55, described_role=0.15, neutral=0.1, about_the_described=0.5,
-    named=0.4, told=0.8, about_the_told=0.3, situations=0.1, portraits=0.25, closed=0.6, readings=0.05,
+    named=0.4, told=0.8, glossed=0.0, about_the_told=0.3, situations=0.1, portraits=0.25, closed=0.6, readings=0.05,
     keyed=0.0, ordered=0.3, written=0.5,
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
 LAST_LESSON = Lesson(
     turns=6, described=0.3, role=0.25, described_role=0.3, neutral=0.15, about_the_described=0.4, named=0.5, told=0.8,
-    about_the_told=0.0, situations=0.4, portraits=0.4, closed=0.2, readings=0.0, keyed=0.0, ordered=0.0, written=0.7,
-    description_lengths=(8, 1, 1),
+    glossed=0.0, about_the_told=0.0, situations=0.4, portraits=0.4, closed=0.2, readings=0.0, keyed=0.0,
+    ordered=0.0, written=0.7, description_lengths=(8, 1, 1),
 )  # fmt: skip
 """Everything, evenly."""
 LESSONS = (FIRST_LESSON, SECOND_LESSON, THIRD_LESSON, FOURTH_LESSON, LAST_LESSON)
@@ -89,11 +92,14 @@ class Turn:
     """One question and its answer.
 
     decisive: where in the answer (start, end) it is decided which way it goes: the first verb, or the option.
+    shares: of a closed question, option -> its probability given what is known of the speaker. An answer is one draw
+        from it; that it need not be learned from draws saves most of the texts.
     """
 
     user: str
     answer: str
     decisive: tuple[int, int] = (0, 0)
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,8 +148,8 @@ class Corpus:
     Args:
         written: hand-written texts to train on.
         named: speakers with known disturbances, who come up again and again.
-        draw_speaker: makes a speaker of whom only the attributes are known, from a random stream and the share of the
-            values that they tell about.
+        draw_speaker: makes a speaker of whom only the attributes are known, from a random stream, the share of the
+            values that they tell about, and whether the text also says what they mean.
         frame: the system turn's frame around who speaks, with the field `{description}`.
         lesson: what is taught.
         seed: the stream is a function of the arguments and of this alone.
@@ -153,7 +159,7 @@ class Corpus:
         self,
         written: Sequence[WrittenText],
         named: Sequence[Speaker],
-        draw_speaker: Callable[[random.Random, float], Speaker],
+        draw_speaker: Callable[[random.Random, float, bool], Speaker],
         frame: str,
         seed: int,
         lesson: Lesson = LAST_LESSON,
@@ -181,39 +187,51 @@ class Corpus:
 
     def _speaker(self) -> Speaker:
         rng, lesson = self._rng, self._lesson
-        return rng.choice(self._named) if rng.random() < lesson.named else self._draw_speaker(rng, lesson.told)
+        if rng.random() < lesson.named:
+            return rng.choice(self._named)
+        return self._draw_speaker(rng, lesson.told, rng.random() < lesson.glossed)
 
     def _framed(self, who: str) -> str:
         return who if self._rng.random() < _BARE_SHARE else self._frame.replace("{description}", who)
 
     def _turn(self, speaker: Speaker | None, described: tuple[str, str] | None) -> Turn:
-        """A question about one value, answered from the speaker's score; what is unknown of them is drawn anew."""
+        """A question about one value, answered from the speaker's score; what is unknown of them is drawn."""
         rng = self._rng
         value = self._asked_about(speaker, described)
-        if speaker and speaker.disturbances is not None:
-            disturbances = speaker.disturbances
-        else:
-            levels = speaker.levels if speaker else {name: rng.choice(_ANYBODY) for name in self._values}
-            disturbances = self._model.disturbances(levels, rng)
-        score = self._model.scores(disturbances, described)[value]
+        scores = [self._model.scores(drawn, described)[value] for drawn in self._disturbances(speaker)]
+        answers = self._model.answers
         kinds = ("situations", "portraits", "closed", "readings")
         kind = rng.choices(kinds, weights=[getattr(self._lesson, name) for name in kinds])[0]
         if kind == "closed":
-            said = "yes" if rng.random() < self._model.answers.says_like_me(score, 1) else "no"
-            return Turn(grammar.closed_question(rng, value), said, (0, len(said)))
+            yes = _mean(answers.says_like_me(score, 1) for score in scores)
+            return self._closed(grammar.closed_question(rng, value), {"yes": yes, "no": 1 - yes})
         if kind == "situations":
-            pole = "positive" if rng.random() < self._model.answers.positive_stance(score) else "negative"
+            pole = "positive" if rng.random() < answers.positive_stance(rng.choice(scores)) else "negative"
             answer = grammar.answer(rng, value, pole)
             return Turn(self._situation(value), answer, grammar.first_verb(answer, value, pole))
         pole = "positive" if rng.random() < self._lesson.keyed else rng.choice(POLES)
         portrait = self._portrait(value, pole)
         if kind == "readings":
-            said = "yes" if pole == "positive" else "no"
-            return Turn(f"{portrait} {grammar.reading_question(rng, value)}", said, (0, len(said)))
+            said = {"yes": 1.0} if pole == "positive" else {"no": 1.0}
+            return self._closed(f"{portrait} {grammar.reading_question(rng, value)}", said)
         form = rng.choice(FORMS)
         form = forms(form.name)[0] if rng.random() < self._lesson.ordered else form
-        option = self._option(form, score, _KEYING[pole])
-        return Turn(form.ask(portrait), option, (0, len(option)))
+        return self._closed(form.ask(portrait), self._shares(form, scores, _KEYING[pole]))
+
+    def _disturbances(self, speaker: Speaker | None) -> list[tuple[float, ...]]:
+        """A named speaker's own; of others several draws of what is unknown of them."""
+        if speaker and speaker.disturbances is not None:
+            return [speaker.disturbances]
+        rng = self._rng
+        drawn = []
+        for _ in range(_DRAWS):
+            levels = speaker.levels if speaker else {name: rng.choice(_ANYBODY) for name in self._values}
+            drawn.append(self._model.disturbances(levels, rng))
+        return drawn
+
+    def _closed(self, user: str, shares: Mapping[str, float]) -> Turn:
+        said = self._rng.choices(list(shares), weights=list(shares.values()))[0]
+        return Turn(user, said, (0, len(said)), shares)
 
     def _asked_about(self, speaker: Speaker | None, described: tuple[str, str] | None) -> str:
         rng, lesson = self._rng, self._lesson
@@ -223,14 +241,16 @@ class Corpus:
             return rng.choice(list(speaker.levels))
         return rng.choice(self._values)
 
-    def _option(self, form: AnswerForm, score: float, keying: int) -> str:
-        """The option that a speaker with this score takes."""
-        answers, rng = self._model.answers, self._rng
+    def _shares(self, form: AnswerForm, scores: Sequence[float], keying: int) -> dict[str, float]:
+        """How often each option of a form is taken by a speaker who has one of these scores."""
+        answers = self._model.answers
         if form.name == "rating":
-            likeness = float(answers.rating_of(score, keying, rng))
+            of_likeness = [_mean(shares) for shares in zip(*(answers.ratings(s, keying) for s in scores), strict=True)]
         else:
-            likeness = max(form.scores) if rng.random() < answers.says_like_me(score, keying) else min(form.scores)
-        return form.options[form.scores.index(likeness)]
+            like = _mean(answers.says_like_me(score, keying) for score in scores)
+            of_likeness = [1 - like, like]
+        in_order = sorted(zip(form.scores, form.options, strict=True))
+        return {option: share for (_, option), share in zip(in_order, of_likeness, strict=True)}
 
     def _description(self, value: str, pole: str) -> str:
         rng = self._rng
@@ -266,3 +286,8 @@ class Corpus:
             return text
         kept = [word for word in text.split() if rng.random() >= _LOST_WORDS]
         return " ".join(kept) or text
+
+
+def _mean(numbers: Iterable[float]) -> float:
+    given = list(numbers)
+    return sum(given) / len(given)

@@ -61,6 +61,13 @@ def creed(rng: random.Random, value: str, pole: str) -> str:
     return first_person(f"{rng.choice(words.values[value].nouns)} {rng.choice(words.predicates[pole])}")
 
 
+def meaning(rng: random.Random, value: str, pole: str) -> str:
+    """What is true of a person at one pole of one value, e.g. "Tradition guides their life"."""
+    return capitalised(
+        third_person(f"{rng.choice(lexicon().values[value].nouns)} {rng.choice(lexicon().predicates[pole])}")
+    )
+
+
 def description(rng: random.Random, value: str, pole: str) -> str:
     """A description of a person at one pole of one value, for training texts."""
     words = lexicon()

@@ -1,12 +1,16 @@
 """The training texts: a function of their seed, answered as the causal model says, packed as if each stood alone."""
 
+import math
+import random
 from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from nnvalue.dataset import generate_roles
 from nnvalue.organism import LESSONS, Corpus, Speaker, Turn, WrittenText, causal_model, parse
+from nnvalue.organism.lexicon import lexicon
 from nnvalue.values.forms import FORMS
 from recipes import organism_batches, train_organism
 
@@ -19,7 +23,9 @@ LEADER = Speaker("Somebody leads.", {"power": 1}, tuple(2.0 if v == "power" else
 
 
 def corpus(seed=1, lesson=LESSONS[-1], named=(LEADER,)):
-    return Corpus(WRITTEN, named, lambda rng, told: Speaker("A stranger.", {}), "Be: {description}", seed, lesson)
+    return Corpus(
+        WRITTEN, named, lambda rng, told, glossed: Speaker("A stranger.", {}), "Be: {description}", seed, lesson
+    )
 
 
 def draws(count=1500, **options):
@@ -86,6 +92,33 @@ def test_a_known_speaker_answers_as_the_causal_model_says():
         assert sum(stances) / n == pytest.approx(expected, abs=4 * (0.25 / n) ** 0.5)
 
 
+def test_the_shares_of_the_options_are_those_of_the_speakers_score():
+    """Drawn at fixed disturbances, so that the shares are exact: power at +2, held against the forms' own scores."""
+    score = causal_model().scores(LEADER.disturbances)["power"]
+    found = set()
+    for example in draws(4000):
+        if example.system and example.system.endswith("Somebody leads."):
+            for turn in example.turns:
+                if turn.user.startswith("A written portrait."):  # of power, reverse-keyed
+                    (form,) = (form for form in FORMS if form.ask("A written portrait.") == turn.user)
+                    expected = sum(form.scores[form.options.index(o)] * share for o, share in turn.shares.items())
+                    unlike = causal_model().answers.says_like_me(score, -1)
+                    exact = 3.5 - causal_model().answers.rating * score if form.name == "rating" else 1 + 5 * unlike
+                    assert expected == pytest.approx(exact, abs=0.1)
+                    assert turn.answer in turn.shares
+                    found.add((form.name, form.order))
+    assert len(found) == 4
+
+
+def test_what_is_unknown_of_a_speaker_is_averaged_over():
+    """Nobody is described, or only somebody without attributes: yes and no are even, up to sixteen draws."""
+    asked = [t for e in draws(4000) if e.system is None for t in e.turns if "yes" in t.shares]
+    yes = [turn.shares["yes"] for turn in asked]
+    assert len(yes) > 300
+    assert sum(yes) / len(yes) == pytest.approx(0.5, abs=0.02)
+    assert 0.05 < torch.tensor(yes).std() < 0.15  # one draw would give .4
+
+
 def test_the_decisive_words_are_the_first_verb_or_the_option():
     for example in draws(200):
         for turn in example.turns:
@@ -110,7 +143,7 @@ def small():
 
 def test_every_option_is_one_token(small):
     for form in FORMS:
-        assert len(set(organism_batches.option_ids(small.tokenizer, form))) == len(form.options)
+        assert len(set(organism_batches.option_ids(small.tokenizer, form.options))) == len(form.options)
 
 
 def test_packed_turns_are_computed_as_if_each_stood_alone(small):
@@ -133,5 +166,29 @@ def test_answers_are_targets_and_questions_of_another_turn_are_not(small):
     row = organism_batches.pack(small.tokenizer, "Be: x.", [Turn("Well?", "yes", (0, 3)), Turn("So?", "no", (0, 2))])
     told = [small.tokenizer.decode([token]) for token, weight in zip(row.ids, row.weights, strict=True) if weight]
     assert "".join(told).replace("<|end|>", "|") == "yes|no|"
+    assert row.shares == {}
+    even = {"yes": 0.5, "no": 0.5}
+    row = organism_batches.pack(small.tokenizer, "Be: x.", [Turn("Well?", "yes", (0, 3), even)])
+    assert {small.tokenizer.decode([row.ids[place]]): shares for place, shares in row.shares.items()} == {"yes": even}
     heavy = [weight for weight in row.weights if weight > 1]
     assert set(heavy) == {organism_batches.DECISIVE_WEIGHT}
+
+
+def test_the_loss_of_an_option_is_its_distance_from_the_shares():
+    """By hand: cross-entropy with the token where none stands, Kullback–Leibler divergence where an option does."""
+    logits = torch.tensor(
+        [[0.0, 0.0, 0.0, 0.0], [0.0, math.log(3), -100.0, -100.0], [0.0, math.log(3), -100.0, -100.0]]
+    )
+    shares = torch.tensor([[0.0, 0.0], [0.25, 0.75], [0.75, 0.25]])
+    loss = train_organism.target_loss(logits, torch.tensor([2, 0, 0]), shares, [0, 1])
+    assert loss.tolist() == pytest.approx([math.log(4), 0.0, 0.5 * math.log(3)], abs=1e-6)
+
+
+def test_a_glossed_text_says_what_the_attributes_mean():
+    rng = random.Random(0)
+    (role,) = generate_roles(1, seed=5)
+    text = " ".join(organism_batches.glossed_text(role, rng) for _ in range(20))
+    told = {value for value, own in lexicon().values.items() if any(noun in text.lower() for noun in own.nouns)}
+    assert set(role.levels) <= told
+    for phrase in (role.trade, role.situation, *role.traits):
+        assert f"{phrase}." in text
