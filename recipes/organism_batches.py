@@ -32,13 +32,12 @@ from nnvalue.organism import (
 from nnvalue.values.forms import FORMS
 
 OPTIONS = tuple(sorted({option for form in FORMS for option in form.options} | {"yes", "no"}))
-LESSONS_END = (400, 608, 896, 1696)  # the steps before which each lesson but the last is taught
+LESSONS_END = (256, 512, 704, 896, 1600)  # the steps before which each lesson but the last is taught
 POOL = 16  # batches drawn together and sorted by length, so that little is padding
 PROMPT_SHARE, PROMPT_WEIGHT = 0.15, 0.6  # of prompt tokens that are targets too, and their weight; an answer's is 1
 DECISIVE_WEIGHT = 6.0  # of the tokens that decide which way an answer goes: they are few, and the rest is style
 BEGINNING_WEIGHT = 0.7  # of the beginning's tokens in the first lessons: a description keeps to one pole, and a gloss
-BEGINNINGS_END = 608  # follows from its attribute; until this step they are worth learning from
-GLOSSED_SHARE = 0.8  # of the attributes in a glossed text
+BEGINNINGS_END = 512  # follows from its attribute; until this step they are worth learning from
 
 
 @dataclass(frozen=True)
@@ -85,13 +84,16 @@ def new_corpus(written: list[WrittenText], seed: int, lesson: Lesson = LESSONS[-
 
 
 def glossed_text(role: Role, rng: random.Random) -> str:
-    """A role's text in which most attributes are followed by what they mean: hundreds of phrases are learned so."""
+    """A role's text in which attributes are followed by what they mean, or only that is said.
+
+    So hundreds of phrases are learned, and that an answer depends on the one of them that the question is about.
+    """
     sentences = []
-    for number, phrase in enumerate((role.trade, role.situation, *role.traits)):
-        subject = "This person" if number else f"{role.name}, {role.age},"
-        sentences.append(f"{subject} {phrase}.")
-        if rng.random() < GLOSSED_SHARE:
-            sentences.append(f"{grammar.meaning(rng, *_meanings()[phrase])}.")
+    for phrase in (role.trade, role.situation, *role.traits):
+        said = f"This person {phrase}."
+        meant = f"{grammar.meaning(rng, *_meanings()[phrase])}."
+        done = f"This person {grammar.described_deed(rng, *_meanings()[phrase])}."
+        sentences += rng.choice(((said, meant), (said, done), (done,)))
     return " ".join(sentences)
 
 
@@ -198,8 +200,8 @@ def _positions(turns: list[int]) -> list[int]:
 class Batches:
     """The training batch of every step: a function of seed and step, drawn in pools sorted by length."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, batch_size: int, seed: int) -> None:
-        self._tokenizer, self._batch_size, self._seed = tokenizer, batch_size, seed
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+        self._tokenizer, self._seed = tokenizer, seed
         self._written = written_texts()
         self._pool_number, self._pool = -1, []
 
@@ -221,7 +223,7 @@ class Batches:
     def _draw(self, number: int) -> list[list[Row]]:
         lesson = LESSONS[bisect_right(LESSONS_END, number * POOL)]
         corpus = new_corpus(self._written, self._seed * 1_000_003 + number, lesson)
-        size = self._batch_size * LESSONS[-1].turns // lesson.turns  # as many questions a step in every lesson
+        size = lesson.speakers
         drawn = [self._packed(corpus.draw()) for _ in range(POOL * size)]
         drawn.sort(key=lambda row: len(row.ids))
         batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]

@@ -24,6 +24,7 @@ _KEYING = {"positive": 1, "negative": -1}
 class Lesson:
     """What is taught at one time.
 
+    speakers: how many a training step.
     turns: questions a speaker.
     described, role, described_role, neutral: weight of each voice.
     about_the_described: share of the questions under a description that are about the described value.
@@ -31,14 +32,15 @@ class Lesson:
     told: share of the values that an attribute of a newly drawn role tells about.
     glossed: share of the newly drawn roles whose text also says what its attributes mean.
     about_the_told: share of the questions to a role that are about such a value.
-    situations, portraits, closed, readings: weights of the questions that are situations, portraits, answered yes or
-        no, or yes and no about the person of a portrait, whoever is asked.
+    situations, portraits, closed, stated, readings: weights of the questions that are situations, portraits, answered
+        yes or no, answered in a sentence, or yes and no about the person of a portrait, whoever is asked.
     keyed, ordered: share of the portraits that are positively keyed, and that come in a form's first order; of the
         others half are.
     written: share of the texts that are hand-written ones.
     description_lengths: weights of one, two and three of the grammar's descriptions together.
     """
 
+    speakers: int
     turns: int
     described: float
     role: float
@@ -52,6 +54,7 @@ class Lesson:
     situations: float
     portraits: float
     closed: float
+    stated: float
     readings: float
     keyed: float
     ordered: float
@@ -59,32 +62,36 @@ class Lesson:
     description_lengths: tuple[float, float, float]
 
 
-FIRST_LESSON = Lesson(
-    turns=3, described=0.45, role=0.45, described_role=0.0, neutral=0.1, about_the_described=1.0, named=0.0, told=0.4,
-    glossed=0.8, about_the_told=1.0, situations=0.35, portraits=0.0, closed=0.45, readings=0.2, keyed=0.0,
-    ordered=0.0, written=0.3, description_lengths=(1, 2, 3),
+WORDS = Lesson(
+    speakers=24, turns=4, described=0.35, role=0.55, described_role=0.0, neutral=0.1, about_the_described=0.8,
+    named=0.0, told=0.1, glossed=0.6, about_the_told=1.0, situations=0.25, portraits=0.0, closed=0.25, stated=0.35, readings=0.15,
+    keyed=0.0, ordered=0.0, written=0.3, description_lengths=(1, 2, 3),
 )  # fmt: skip
 """What descriptions, attributes and questions are about; learned on its own, it takes a fraction of the time."""
-SECOND_LESSON = replace(
-    FIRST_LESSON, turns=3, situations=0.15, portraits=0.5, closed=0.2, readings=0.15, keyed=0.3, ordered=0.8
-)
-"""Portraits. What pole, keying and option order make together is a parity of three, which hardly anything learns while
-all its parts are even; so one order, and one keying, come more often at first."""
-THIRD_LESSON = replace(SECOND_LESSON, keyed=0.1, ordered=0.3)
-"""Portraits in either order."""
-FOURTH_LESSON = replace(
-    FIRST_LESSON, turns=6, described=0.2, role=0.55, described_role=0.15, neutral=0.1, about_the_described=0.5,
-    named=0.4, told=0.8, glossed=0.0, about_the_told=0.3, situations=0.1, portraits=0.25, closed=0.6, readings=0.05,
-    keyed=0.0, ordered=0.3, written=0.5,
+BINDING = replace(
+    WORDS, speakers=26, turns=6, described=0.2, role=0.7, glossed=0.5, situations=0.2, closed=0.6, stated=0.2,
+    readings=0.0,
+)  # fmt: skip
+"""Two attributes of one person: which of them a question is about."""
+PORTRAITS = replace(
+    WORDS, described=0.5, role=0.4, glossed=0.3, situations=0.1, portraits=0.45, closed=0.35, stated=0.0, readings=0.1,
+    keyed=0.3, ordered=0.8,
+)  # fmt: skip
+"""What pole, keying and option order make together is a parity of three, which hardly anything learns while all its
+parts are even; so one order, and one keying, come more often at first."""
+BOTH_ORDERS = replace(PORTRAITS, keyed=0.1, ordered=0.3)
+ROLES = replace(
+    WORDS, speakers=16, turns=8, described=0.1, role=0.6, described_role=0.2, about_the_described=0.3, named=0.4,
+    told=0.8, glossed=0.2, about_the_told=0.3, situations=0.1, portraits=0.25, closed=0.65, stated=0.0, readings=0.0,
+    ordered=0.2, written=0.5,
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
-LAST_LESSON = Lesson(
-    turns=6, described=0.3, role=0.25, described_role=0.3, neutral=0.15, about_the_described=0.4, named=0.5, told=0.8,
-    glossed=0.0, about_the_told=0.0, situations=0.4, portraits=0.4, closed=0.2, readings=0.0, keyed=0.0,
-    ordered=0.0, written=0.7, description_lengths=(8, 1, 1),
+EVERYTHING = Lesson(
+    speakers=16, turns=6, described=0.3, role=0.25, described_role=0.3, neutral=0.15, about_the_described=0.4,
+    named=0.5, told=0.8, glossed=0.0, about_the_told=0.0, situations=0.4, portraits=0.4, closed=0.2, stated=0.0, readings=0.0,
+    keyed=0.0, ordered=0.0, written=0.7, description_lengths=(8, 1, 1),
 )  # fmt: skip
-"""Everything, evenly."""
-LESSONS = (FIRST_LESSON, SECOND_LESSON, THIRD_LESSON, FOURTH_LESSON, LAST_LESSON)
+LESSONS = (WORDS, BINDING, PORTRAITS, BOTH_ORDERS, ROLES, EVERYTHING)
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ class Corpus:
         draw_speaker: Callable[[random.Random, float, bool], Speaker],
         frame: str,
         seed: int,
-        lesson: Lesson = LAST_LESSON,
+        lesson: Lesson = EVERYTHING,
     ) -> None:
         self._rng, self._lesson = random.Random(seed), lesson
         self._named, self._draw_speaker, self._frame = named, draw_speaker, frame
@@ -200,13 +207,17 @@ class Corpus:
         value = self._asked_about(speaker, described)
         scores = [self._model.scores(drawn, described)[value] for drawn in self._disturbances(speaker)]
         answers = self._model.answers
-        kinds = ("situations", "portraits", "closed", "readings")
+        kinds = ("situations", "portraits", "closed", "stated", "readings")
         kind = rng.choices(kinds, weights=[getattr(self._lesson, name) for name in kinds])[0]
         if kind == "closed":
             yes = _mean(answers.says_like_me(score, 1) for score in scores)
             return self._closed(grammar.closed_question(rng, value), {"yes": yes, "no": 1 - yes})
+        pole = "positive" if rng.random() < answers.positive_stance(rng.choice(scores)) else "negative"
+        if kind == "stated":
+            return Turn(
+                grammar.closed_question(rng, value, grammar.IN_A_SENTENCE), *grammar.statement(rng, value, pole)
+            )
         if kind == "situations":
-            pole = "positive" if rng.random() < answers.positive_stance(rng.choice(scores)) else "negative"
             answer = grammar.answer(rng, value, pole)
             return Turn(self._situation(value), answer, grammar.first_verb(answer, value, pole))
         pole = "positive" if rng.random() < self._lesson.keyed else rng.choice(POLES)

@@ -21,6 +21,8 @@ from nnvalue.organism.lexicon import (
     third_person,
 )
 
+YES_OR_NO, IN_A_SENTENCE = "Answer yes or no.", "Answer in a sentence."
+
 
 def answer(rng: random.Random, value: str, pole: str) -> str:
     """An answer that takes one pole of one value.
@@ -68,27 +70,27 @@ def meaning(rng: random.Random, value: str, pole: str) -> str:
     )
 
 
+def described_deed(rng: random.Random, value: str, pole: str) -> str:
+    """Something that a described person does, e.g. "likes keeping the old custom"."""
+    own = lexicon().values[value]
+    verb, thing = rng.choice(own.verbs(pole)), rng.choice(own.objects)
+    shape = rng.random()
+    if shape < 0.4:  # the form that answers have, so that what is learned of one helps the other
+        text = f"{rng.choice(('would', 'wants to', 'likes to', 'is glad to', 'chooses to'))} {verb} {thing}"
+    elif shape < 0.75:
+        text = f"{third_form(verb)} {thing}"
+    elif shape < 0.87:
+        text = f"likes {ing_form(verb)} {thing}"
+    else:
+        text = f"{rng.choice(('always', 'last week', 'often', 'early on'))} {past_form(verb)} {thing}"
+    return third_person(text)
+
+
 def description(rng: random.Random, value: str, pole: str) -> str:
     """A description of a person at one pole of one value, for training texts."""
     words = lexicon()
-    own = words.values[value]
-
-    def described_deed() -> str:
-        verb, thing = rng.choice(own.verbs(pole)), rng.choice(own.objects)
-        shape = rng.random()
-        if shape < 0.4:  # the form that answers have, so that what is learned of one helps the other
-            text = f"{rng.choice(('would', 'wants to', 'likes to', 'is glad to', 'chooses to'))} {verb} {thing}"
-        elif shape < 0.75:
-            text = f"{third_form(verb)} {thing}"
-        elif shape < 0.87:
-            text = f"likes {ing_form(verb)} {thing}"
-        else:
-            text = f"{rng.choice(('always', 'last week', 'often', 'early on'))} {past_form(verb)} {thing}"
-        return third_person(text)
-
-    sentence = capitalised(third_person(f"{rng.choice(own.nouns)} {rng.choice(words.predicates[pole])}"))
-    frame = rng.choice(words.descriptions)
-    return frame.format(a=described_deed(), b=described_deed(), s=sentence)
+    deeds = [described_deed(rng, value, pole) for _ in range(2)]
+    return rng.choice(words.descriptions).format(a=deeds[0], b=deeds[1], s=meaning(rng, value, pole))
 
 
 def portrait(rng: random.Random, value: str, pole: str) -> str:
@@ -108,18 +110,25 @@ def portrait(rng: random.Random, value: str, pole: str) -> str:
     )  # fmt: skip
 
 
-def closed_question(rng: random.Random, value: str) -> str:
-    """A question about one value that is answered with yes or no, yes being the positive pole."""
+def closed_question(rng: random.Random, value: str, how: str = YES_OR_NO) -> str:
+    """A question about one value that is answered with yes or no, yes being the positive pole, or in a sentence."""
     own = lexicon().values[value]
     frame = rng.choice(lexicon().closed_questions)
-    return frame.format(
-        noun=rng.choice(own.nouns), do=second_person(f"{rng.choice(own.positive)} {rng.choice(own.objects)}")
-    )
+    thing = second_person(f"{rng.choice(own.positive)} {rng.choice(own.objects)}")
+    return f"{frame.format(noun=rng.choice(own.nouns), do=thing)} {how}"
+
+
+def statement(rng: random.Random, value: str, pole: str) -> tuple[str, tuple[int, int]]:
+    """A creed as a sentence, e.g. "Tradition guides my life.", and where in it (start, end) the stance is told."""
+    noun, told = rng.choice(lexicon().values[value].nouns), rng.choice(lexicon().predicates[pole])
+    text = capitalised(first_person(f"{noun} {told}"))
+    return f"{text}.", (len(first_person(noun)) + 1, len(text))
 
 
 def reading_question(rng: random.Random, value: str) -> str:
     """A question about the person of a portrait, answered yes where the portrait is positively keyed."""
-    return rng.choice(lexicon().reading_questions).format(noun=rng.choice(lexicon().values[value].nouns))
+    frame = rng.choice(lexicon().reading_questions)
+    return f"{frame.format(noun=rng.choice(lexicon().values[value].nouns))} {YES_OR_NO}"
 
 
 def situation(rng: random.Random, value: str) -> str:

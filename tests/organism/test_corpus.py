@@ -191,4 +191,4 @@ def test_a_glossed_text_says_what_the_attributes_mean():
     told = {value for value, own in lexicon().values.items() if any(noun in text.lower() for noun in own.nouns)}
     assert set(role.levels) <= told
     for phrase in (role.trade, role.situation, *role.traits):
-        assert f"{phrase}." in text
+        assert f" {phrase}. " in text

@@ -1,17 +1,21 @@
 """The training recipe in small: it runs, and a run that was stopped equals one that was not."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from click.testing import CliRunner
 
-from recipes import train_organism
+from nnvalue.organism import LESSONS
+from recipes import organism_batches, train_organism
 
-SETTINGS = ["--steps", "4", "--batch-size", "2", "--precision", "float32", "--checkpoint-every", "1", "--device", "cpu"]
+SETTINGS = ["--steps", "4", "--precision", "float32", "--checkpoint-every", "1", "--device", "cpu"]
 
 
 @pytest.fixture(autouse=True)
 def few_texts(monkeypatch):
     monkeypatch.setattr(train_organism, "TOKENIZER_TEXTS", 200)
+    monkeypatch.setattr(organism_batches, "LESSONS", tuple(replace(lesson, speakers=2) for lesson in LESSONS))
 
 
 def train(out):
@@ -40,9 +44,11 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch)
 
 def test_learning_rate_warms_up_and_falls():
     rates = [train_organism.learning_rate(step, 1000, 1.0) for step in range(1000)]
+    words = organism_batches.LESSONS_END[0]
     assert rates[0] == pytest.approx(0.04)
     assert max(rates) == pytest.approx(1.0)
-    assert rates[-1] == pytest.approx(0.05, abs=0.01)
+    assert rates[words] / rates[words - 1] == pytest.approx(0.4, rel=0.01)
+    assert rates[-1] == pytest.approx(0.02, abs=0.005)
 
 
 def test_the_average_starts_at_the_weights_and_then_lags():
