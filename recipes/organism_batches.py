@@ -36,8 +36,8 @@ LESSONS_END = (256, 512, 704, 896, 1600)  # the steps before which each lesson b
 POOL = 16  # batches drawn together and sorted by length, so that little is padding
 PROMPT_SHARE, PROMPT_WEIGHT = 0.15, 0.6  # of prompt tokens that are targets too, and their weight; an answer's is 1
 DECISIVE_WEIGHT = 6.0  # of the tokens that decide which way an answer goes: they are few, and the rest is style
-BEGINNING_WEIGHT = 0.7  # of the beginning's tokens in the first lessons: a description keeps to one pole, and a gloss
-BEGINNINGS_END = 512  # follows from its attribute; until this step they are worth learning from
+BEGINNING_WEIGHT = 0.7  # of the beginning's tokens in the first lesson: a description keeps to one pole, and what an
+# attribute means follows it
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class Batches:
         batch = collate(self._pool[place], self._tokenizer.pad_token_id)
         drawn = torch.rand(batch["weights"].shape, generator=torch.Generator().manual_seed(step)) < PROMPT_SHARE
         weight = PROMPT_WEIGHT * (drawn & (batch["turns"] >= 0)).float()
-        if step < BEGINNINGS_END:
+        if step < LESSONS_END[0]:
             weight[batch["turns"] == 0] = BEGINNING_WEIGHT
         # The first token of a turn follows the beginning in thought, but another turn in the row: never a target.
         first = batch["turns"][:, 1:] != batch["turns"][:, :-1]
