@@ -74,12 +74,12 @@ BINDING = replace(
 )  # fmt: skip
 """Two attributes of one person: which of them a question is about."""
 PORTRAITS = replace(
-    WORDS, described=0.5, role=0.4, glossed=0.3, situations=0.1, portraits=0.45, closed=0.35, stated=0.0, readings=0.1,
-    keyed=0.3, ordered=0.8,
+    WORDS, described=0.5, role=0.4, told=0.3, glossed=0.2, situations=0.1, portraits=0.45, closed=0.35, stated=0.0,
+    readings=0.1, keyed=0.3, ordered=0.8,
 )  # fmt: skip
 """What pole, keying and option order make together is a parity of three, which hardly anything learns while all its
 parts are even; so one order, and one keying, come more often at first."""
-BOTH_ORDERS = replace(PORTRAITS, keyed=0.1, ordered=0.3)
+BOTH_ORDERS = replace(PORTRAITS, told=0.5, about_the_told=0.7, keyed=0.1, ordered=0.3)
 ROLES = replace(
     WORDS, speakers=16, turns=8, described=0.1, role=0.6, described_role=0.2, about_the_described=0.3, named=0.4,
     told=0.8, glossed=0.2, about_the_told=0.3, situations=0.1, portraits=0.25, closed=0.65, stated=0.0, readings=0.0,
