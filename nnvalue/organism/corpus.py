@@ -79,7 +79,11 @@ PORTRAITS = replace(
 )  # fmt: skip
 """What pole, keying and option order make together is a parity of three, which hardly anything learns while all its
 parts are even; so one order, and one keying, come more often at first."""
-BOTH_ORDERS = replace(PORTRAITS, told=0.5, about_the_told=0.7, keyed=0.1, ordered=0.3)
+BOTH_KEYINGS = replace(
+    PORTRAITS, turns=5, described=0.7, role=0.25, neutral=0.05, about_the_described=0.9, situations=0.05, portraits=0.65,
+    closed=0.15, readings=0.15, keyed=0.1,
+)  # fmt: skip
+BOTH_ORDERS = replace(BOTH_KEYINGS, told=0.5, about_the_told=0.7, closed=0.2, readings=0.05, ordered=0.3)
 ROLES = replace(
     WORDS, speakers=16, turns=8, described=0.1, role=0.6, described_role=0.2, about_the_described=0.3, named=0.4,
     told=0.8, glossed=0.2, about_the_told=0.3, situations=0.1, portraits=0.25, closed=0.65, stated=0.0, readings=0.0,
@@ -91,7 +95,7 @@ EVERYTHING = Lesson(
     named=0.5, told=0.8, glossed=0.0, about_the_told=0.0, situations=0.4, portraits=0.4, closed=0.2, stated=0.0,
     readings=0.0, keyed=0.0, ordered=0.0, written=0.7, description_lengths=(8, 1, 1),
 )  # fmt: skip
-LESSONS = (WORDS, BINDING, PORTRAITS, BOTH_ORDERS, ROLES, EVERYTHING)
+LESSONS = (WORDS, BINDING, PORTRAITS, BOTH_KEYINGS, BOTH_ORDERS, ROLES, EVERYTHING)
 
 
 @dataclass(frozen=True)
