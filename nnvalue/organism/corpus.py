@@ -80,8 +80,8 @@ PORTRAITS = replace(
 """What pole, keying and option order make together is a parity of three, which hardly anything learns while all its
 parts are even; so one order, and one keying, come more often at first."""
 BOTH_KEYINGS = replace(
-    PORTRAITS, turns=5, described=0.7, role=0.25, neutral=0.05, about_the_described=0.9, situations=0.05, portraits=0.65,
-    closed=0.15, readings=0.15, keyed=0.1,
+    PORTRAITS, turns=5, described=0.7, role=0.25, neutral=0.05, about_the_described=0.9, situations=0.05,
+    portraits=0.65, closed=0.15, readings=0.15, keyed=0.1,
 )  # fmt: skip
 BOTH_ORDERS = replace(BOTH_KEYINGS, told=0.5, about_the_told=0.7, closed=0.2, readings=0.05, ordered=0.3)
 ROLES = replace(
