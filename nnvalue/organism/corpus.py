@@ -90,12 +90,16 @@ ROLES = replace(
     ordered=0.2, written=0.5,
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
+PROFILES = replace(
+    ROLES, turns=6, told=0.6, glossed=0.0, about_the_told=0.5, portraits=0.6, closed=0.25, situations=0.15, ordered=0.0
+)
+"""Portraits of everything that makes a role."""
 EVERYTHING = Lesson(
     speakers=16, turns=6, described=0.3, role=0.25, described_role=0.3, neutral=0.15, about_the_described=0.4,
     named=0.5, told=0.8, glossed=0.0, about_the_told=0.0, situations=0.4, portraits=0.4, closed=0.2, stated=0.0,
     readings=0.0, keyed=0.0, ordered=0.0, written=0.7, description_lengths=(8, 1, 1),
 )  # fmt: skip
-LESSONS = (WORDS, BINDING, PORTRAITS, BOTH_KEYINGS, BOTH_ORDERS, ROLES, EVERYTHING)
+LESSONS = (WORDS, BINDING, PORTRAITS, BOTH_KEYINGS, BOTH_ORDERS, ROLES, PROFILES, EVERYTHING)
 
 
 @dataclass(frozen=True)
