@@ -32,7 +32,7 @@ from nnvalue.organism import (
 from nnvalue.values.forms import FORMS
 
 OPTIONS = tuple(sorted({option for form in FORMS for option in form.options} | {"yes", "no"}))
-LESSONS_END = (256, 608, 752, 928, 1120, 1280, 1584)  # the steps before which each lesson but the last is taught
+LESSONS_END = (256, 608, 752, 928, 1120, 1264, 1424, 1600)  # the steps before which each lesson but the last is taught
 POOL = 16  # batches drawn together and sorted by length, so that little is padding
 PROMPT_SHARE, PROMPT_WEIGHT = 0.15, 0.6  # of prompt tokens that are targets too, and their weight; an answer's is 1
 DECISIVE_WEIGHT = 6.0  # of the tokens that decide which way an answer goes: they are few, and the rest is style

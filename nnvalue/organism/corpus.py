@@ -90,16 +90,20 @@ ROLES = replace(
     ordered=0.2, written=0.5,
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
+PORTRAITS_OF_ROLES = replace(
+    WORDS, turns=6, described=0.15, role=0.8, neutral=0.05, told=0.2, glossed=0.0, situations=0.05, portraits=0.7,
+    closed=0.2, stated=0.0, readings=0.05, keyed=0.1, written=0.5,
+)  # fmt: skip
+"""Which of two attributes a portrait is about."""
 PROFILES = replace(
-    ROLES, turns=6, told=0.6, glossed=0.0, about_the_told=0.5, portraits=0.6, closed=0.25, situations=0.15, ordered=0.0
-)
-"""Portraits of everything that makes a role."""
+    ROLES, turns=6, glossed=0.0, portraits=0.55, closed=0.3, situations=0.15, ordered=0.0
+)  # fmt: skip
 EVERYTHING = Lesson(
     speakers=16, turns=6, described=0.3, role=0.25, described_role=0.3, neutral=0.15, about_the_described=0.4,
     named=0.5, told=0.8, glossed=0.0, about_the_told=0.0, situations=0.4, portraits=0.4, closed=0.2, stated=0.0,
     readings=0.0, keyed=0.0, ordered=0.0, written=0.7, description_lengths=(8, 1, 1),
 )  # fmt: skip
-LESSONS = (WORDS, BINDING, PORTRAITS, BOTH_KEYINGS, BOTH_ORDERS, ROLES, PROFILES, EVERYTHING)
+LESSONS = (WORDS, BINDING, PORTRAITS, BOTH_KEYINGS, BOTH_ORDERS, ROLES, PORTRAITS_OF_ROLES, PROFILES, EVERYTHING)
 
 
 @dataclass(frozen=True)
