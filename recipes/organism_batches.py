@@ -32,7 +32,17 @@ from nnvalue.organism import (
 from nnvalue.values.forms import FORMS
 
 OPTIONS = tuple(sorted({option for form in FORMS for option in form.options} | {"yes", "no"}))
-LESSONS_END = (256, 608, 752, 928, 1120, 1264, 1424, 1600)  # the steps before which each lesson but the last is taught
+LESSONS_END = (
+    256,
+    608,
+    752,
+    928,
+    1120,
+    1264,
+    1360,
+    1520,
+    1680,
+)  # the steps before which each lesson but the last is taught
 POOL = 16  # batches drawn together and sorted by length, so that little is padding
 PROMPT_SHARE, PROMPT_WEIGHT = 0.15, 0.6  # of prompt tokens that are targets too, and their weight; an answer's is 1
 DECISIVE_WEIGHT = 6.0  # of the tokens that decide which way an answer goes: they are few, and the rest is style
@@ -54,6 +64,11 @@ class Row:
     turns: list[int]
     weights: list[float]
     shares: dict[int, Mapping[str, float]] = field(default_factory=dict)
+
+
+def lesson_at(step: int) -> Lesson:
+    """What is taught at a step."""
+    return LESSONS[bisect_right(LESSONS_END, step)]
 
 
 def written_texts() -> list[WrittenText]:
@@ -221,7 +236,7 @@ class Batches:
         return batch, torch.where(batch["weights"] > 0, batch["weights"], weight)
 
     def _draw(self, number: int) -> list[list[Row]]:
-        lesson = LESSONS[bisect_right(LESSONS_END, number * POOL)]
+        lesson = lesson_at(number * POOL)
         corpus = new_corpus(self._written, self._seed * 1_000_003 + number, lesson)
         size = lesson.speakers
         drawn = [self._packed(corpus.draw()) for _ in range(POOL * size)]

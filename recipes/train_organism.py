@@ -26,7 +26,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from nnvalue.artifacts import read_tensors, write_json, write_tensors
 from nnvalue.dataset import load_valueinsight
 from nnvalue.organism import LESSONS, folder
-from recipes.organism_batches import LESSONS_END, OPTIONS, Batches, option_ids, texts_for_tokenizer
+from recipes.organism_batches import LESSONS_END, OPTIONS, Batches, lesson_at, option_ids, texts_for_tokenizer
 
 VOCABULARY = 2048
 TOKENIZER_TEXTS = 8_000  # speakers whose texts the tokenizer is made of
@@ -73,14 +73,13 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
 def learning_rate(step: int, steps: int, peak: float) -> float:
     """Linear warm-up over 25 steps, a slow cosine, and linear down to a twentieth over the last 300 of all steps.
 
-    After the lesson of words it is two fifths of that: at the full rate words are learned soonest, and which of two
-    attributes a question is about not at all.
+    Every lesson takes a share of that: at the full rate words are learned soonest, and which of two attributes a
+    question is about not at all.
     """
     if step < 25:
         return peak * (step + 1) / 25
-    share = 1.0 if step < LESSONS_END[0] else 0.4
     cosine = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - 25) / RATE_STEPS)))
-    return peak * share * cosine * min(1.0, max(0.05, (steps - step) / COOLDOWN_STEPS))
+    return peak * lesson_at(step).rate * cosine * min(1.0, max(0.05, (steps - step) / COOLDOWN_STEPS))
 
 
 def update_average(average: dict[str, torch.Tensor], model: LlamaForCausalLM, step: int) -> None:
