@@ -43,13 +43,13 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch)
 
 
 def test_learning_rate_warms_up_and_falls():
-    rates = [train_organism.learning_rate(step, 2000, 1.0) for step in range(2000)]
+    rates = [train_organism.learning_rate(step, 2300, 1.0) for step in range(2300)]
     words = organism_batches.LESSONS_END[0]
     assert rates[0] == pytest.approx(0.04)
     assert max(rates) == pytest.approx(1.0)
     assert rates[words] / rates[words - 1] == pytest.approx(0.4, rel=0.01)
-    assert rates[1699] == max(rates[1699:])
-    assert rates[-1] == pytest.approx(rates[1699] * 0.05, rel=0.3)
+    assert rates[1999] == max(rates[1999:])
+    assert rates[-1] == pytest.approx(rates[1999] * 0.05, rel=0.3)
 
 
 def test_the_average_starts_at_the_weights_and_then_lags():
