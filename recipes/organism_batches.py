@@ -8,7 +8,6 @@ stood alone, and the beginning is paid for once.
 from __future__ import annotations
 
 import random
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -32,18 +31,7 @@ from nnvalue.organism import (
 from nnvalue.values.forms import FORMS
 
 OPTIONS = tuple(sorted({option for form in FORMS for option in form.options} | {"yes", "no"}))
-LESSONS_END = (
-    256,
-    608,
-    752,
-    928,
-    1120,
-    1264,
-    1360,
-    1520,
-    1680,
-)  # the steps before which each lesson but the last is taught
-POOL = 16  # batches drawn together and sorted by length, so that little is padding
+POOL = 16  # batches drawn together and sorted by length, so that little is padding; lessons end where a pool does
 PROMPT_SHARE, PROMPT_WEIGHT = 0.15, 0.6  # of prompt tokens that are targets too, and their weight; an answer's is 1
 DECISIVE_WEIGHT = 6.0  # of the tokens that decide which way an answer goes: they are few, and the rest is style
 BEGINNING_WEIGHT = 0.7  # of the beginning's tokens in the first lesson: a description keeps to one pole, and what an
@@ -68,7 +56,7 @@ class Row:
 
 def lesson_at(step: int) -> Lesson:
     """What is taught at a step."""
-    return LESSONS[bisect_right(LESSONS_END, step)]
+    return next(lesson for lesson in LESSONS if lesson.until is None or step < lesson.until)
 
 
 def written_texts() -> list[WrittenText]:
@@ -228,7 +216,7 @@ class Batches:
         batch = collate(self._pool[place], self._tokenizer.pad_token_id)
         drawn = torch.rand(batch["weights"].shape, generator=torch.Generator().manual_seed(step)) < PROMPT_SHARE
         weight = PROMPT_WEIGHT * (drawn & (batch["turns"] >= 0)).float()
-        if step < LESSONS_END[0]:
+        if step < LESSONS[0].until:
             weight[batch["turns"] == 0] = BEGINNING_WEIGHT
         # The first token of a turn follows the beginning in thought, but another turn in the row: never a target.
         first = batch["turns"][:, 1:] != batch["turns"][:, :-1]

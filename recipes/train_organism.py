@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import astuple
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -26,7 +26,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from nnvalue.artifacts import read_tensors, write_json, write_tensors
 from nnvalue.dataset import load_valueinsight
 from nnvalue.organism import LESSONS, folder
-from recipes.organism_batches import LESSONS_END, OPTIONS, Batches, lesson_at, option_ids, texts_for_tokenizer
+from recipes.organism_batches import OPTIONS, Batches, lesson_at, option_ids, texts_for_tokenizer
 
 VOCABULARY = 2048
 TOKENIZER_TEXTS = 8_000  # speakers whose texts the tokenizer is made of
@@ -217,7 +217,7 @@ def main(
     settings = {
         "steps": steps, "peak_rate": peak_rate, "seed": seed,
         "precision": precision, "edition": load_valueinsight().fingerprint,
-        "lessons": [[*LESSONS_END, steps], [list(astuple(lesson)) for lesson in LESSONS]],
+        "lessons": [asdict(lesson) for lesson in LESSONS],
     }  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     settings = json.loads(json.dumps(settings))  # as it will be read back

@@ -24,6 +24,7 @@ _KEYING = {"positive": 1, "negative": -1}
 class Lesson:
     """What is taught at one time.
 
+    until: the training step before which it is taught; None of the last.
     rate: share of the learning rate.
     speakers: how many a training step.
     turns: questions a speaker.
@@ -41,6 +42,7 @@ class Lesson:
     description_lengths: weights of one, two and three of the grammar's descriptions together.
     """
 
+    until: int | None
     rate: float
     speakers: int
     turns: int
@@ -65,58 +67,50 @@ class Lesson:
 
 
 WORDS = Lesson(
-    rate=1.0, speakers=24, turns=4, described=0.35, role=0.55, described_role=0.0, neutral=0.1, about_the_described=0.8,
-    named=0.0, told=0.1, glossed=0.6, about_the_told=1.0, situations=0.25, portraits=0.0, closed=0.25, stated=0.35,
-    readings=0.15, keyed=0.0, ordered=0.0, written=0.3, description_lengths=(1, 2, 3),
+    until=256, rate=1.0, speakers=24, turns=4, described=0.35, role=0.55, described_role=0.0, neutral=0.1,
+    about_the_described=0.8, named=0.0, told=0.1, glossed=0.6, about_the_told=1.0, situations=0.25, portraits=0.0,
+    closed=0.25, stated=0.35, readings=0.15, keyed=0.0, ordered=0.0, written=0.3, description_lengths=(1, 2, 3),
 )  # fmt: skip
 """What descriptions, attributes and questions are about; learned on its own, it takes a fraction of the time."""
 BINDING = replace(
-    WORDS, rate=0.4, speakers=26, turns=6, described=0.1, role=0.85, neutral=0.05, glossed=0.8, situations=0.1,
-    closed=0.8, stated=0.1, readings=0.0,
+    WORDS, until=608, rate=0.4, speakers=26, turns=6, described=0.1, role=0.85, neutral=0.05, glossed=0.8,
+    situations=0.1, closed=0.8, stated=0.1, readings=0.0,
 )  # fmt: skip
 """Two attributes of one person: which of them a question is about."""
 PORTRAITS = replace(
-    WORDS, rate=0.4, described=0.5, role=0.4, told=0.3, glossed=0.2, situations=0.1, portraits=0.45, closed=0.35,
-    stated=0.0, readings=0.1, keyed=0.3, ordered=0.8,
+    WORDS, until=752, rate=0.4, described=0.5, role=0.4, told=0.3, glossed=0.2, situations=0.1, portraits=0.45,
+    closed=0.35, stated=0.0, readings=0.1, keyed=0.3, ordered=0.8,
 )  # fmt: skip
 """What pole, keying and option order make together is a parity of three, which hardly anything learns while all its
 parts are even; so one order, and one keying, come more often at first."""
 BOTH_KEYINGS = replace(
-    PORTRAITS, turns=5, described=0.7, role=0.25, neutral=0.05, about_the_described=0.9, situations=0.05,
+    PORTRAITS, until=928, turns=5, described=0.7, role=0.25, neutral=0.05, about_the_described=0.9, situations=0.05,
     portraits=0.65, closed=0.15, readings=0.15, keyed=0.1,
 )  # fmt: skip
-BOTH_ORDERS = replace(BOTH_KEYINGS, told=0.5, about_the_told=0.7, closed=0.2, readings=0.05, ordered=0.3)
+BOTH_ORDERS = replace(BOTH_KEYINGS, until=1120, told=0.5, about_the_told=0.7, closed=0.2, readings=0.05, ordered=0.3)
 ROLES = replace(
-    WORDS, rate=0.4, speakers=16, turns=8, described=0.1, role=0.6, described_role=0.2, about_the_described=0.3,
-    named=0.4, told=0.8, glossed=0.2, about_the_told=0.3, situations=0.1, portraits=0.25, closed=0.65, stated=0.0,
-    readings=0.0, ordered=0.2, written=0.5,
+    WORDS, until=1264, rate=0.4, speakers=16, turns=8, described=0.1, role=0.6, described_role=0.2,
+    about_the_described=0.3, named=0.4, told=0.8, glossed=0.2, about_the_told=0.3, situations=0.1, portraits=0.25,
+    closed=0.65, stated=0.0, readings=0.0, ordered=0.2, written=0.5,
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
 PORTRAITS_OF_ROLES = replace(
-    WORDS, rate=0.4, turns=6, described=0.15, role=0.8, neutral=0.05, told=0.2, glossed=0.0, situations=0.05,
-    portraits=0.7, closed=0.2, stated=0.0, readings=0.05, keyed=0.1, written=0.5,
+    WORDS, until=1360, rate=0.4, turns=6, described=0.15, role=0.8, neutral=0.05, told=0.2, glossed=0.0,
+    situations=0.05, portraits=0.7, closed=0.2, stated=0.0, readings=0.05, keyed=0.1, written=0.5,
 )  # fmt: skip
 """Which of two attributes a portrait is about."""
 PROFILES = replace(
-    ROLES, rate=0.8, turns=6, glossed=0.0, portraits=0.55, closed=0.3, situations=0.15, ordered=0.0
+    ROLES, until=1824, rate=0.8, turns=6, glossed=0.0, portraits=0.55, closed=0.3, situations=0.15, ordered=0.0
 )  # fmt: skip
 EVERYTHING = Lesson(
-    rate=0.8, speakers=16, turns=6, described=0.3, role=0.25, described_role=0.3, neutral=0.15, about_the_described=0.4,
-    named=0.5, told=0.8, glossed=0.0, about_the_told=0.0, situations=0.4, portraits=0.4, closed=0.2, stated=0.0,
-    readings=0.0, keyed=0.0, ordered=0.0, written=0.7, description_lengths=(8, 1, 1),
+    until=None, rate=0.8, speakers=16, turns=6, described=0.3, role=0.25, described_role=0.3, neutral=0.15,
+    about_the_described=0.4, named=0.5, told=0.8, glossed=0.0, about_the_told=0.0, situations=0.4, portraits=0.4,
+    closed=0.2, stated=0.0, readings=0.0, keyed=0.0, ordered=0.0, written=0.7, description_lengths=(8, 1, 1),
 )  # fmt: skip
 LESSONS = (
-    WORDS,
-    BINDING,
-    PORTRAITS,
-    BOTH_KEYINGS,
-    BOTH_ORDERS,
-    ROLES,
-    PORTRAITS_OF_ROLES,
-    replace(PORTRAITS_OF_ROLES, rate=1.0),
-    PROFILES,
-    EVERYTHING,
-)
+    WORDS, BINDING, PORTRAITS, BOTH_KEYINGS, BOTH_ORDERS, ROLES, PORTRAITS_OF_ROLES,
+    replace(PORTRAITS_OF_ROLES, until=1472, rate=1.0), PROFILES, EVERYTHING,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

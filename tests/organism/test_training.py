@@ -44,7 +44,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch)
 
 def test_learning_rate_warms_up_and_falls():
     rates = [train_organism.learning_rate(step, 2300, 1.0) for step in range(2300)]
-    words = organism_batches.LESSONS_END[0]
+    words = LESSONS[0].until
     assert rates[0] == pytest.approx(0.04)
     assert max(rates) == pytest.approx(1.0)
     assert rates[words] / rates[words - 1] == pytest.approx(0.4, rel=0.01)
