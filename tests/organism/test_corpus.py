@@ -65,14 +65,15 @@ def test_the_neutral_voice_mixes_both_poles():
 
 
 def test_under_a_description_the_answer_is_at_the_described_pole():
-    """Every question of the first lesson is about the described value, which the description sets far out."""
+    """The described value is set far out; most questions of the first lesson are about it."""
     found = []
     for example in draws(12000, lesson=LESSONS[0]):
         if example.system and "A written person." in example.system:  # power, positive
-            found += [parse(turn.answer) for turn in example.turns if len(turn.answer) > 3]
-    assert len(found) > 10
-    assert all(reading.well_formed and reading.value == "power" for reading in found)
-    assert sum(reading.stance == 1 for reading in found) / len(found) > 0.95
+            readings = [parse(turn.answer) for turn in example.turns if len(turn.answer) > 3]
+            found += [reading for reading in readings if reading.well_formed]
+    about = [reading.stance == 1 for reading in found if reading.value == "power"]
+    assert 0.6 < len(about) / len(found) < 1
+    assert sum(about) / len(about) > 0.95
 
 
 def test_a_known_speaker_answers_as_the_causal_model_says():

@@ -49,7 +49,7 @@ def test_learning_rate_warms_up_and_falls():
     assert max(rates) == pytest.approx(1.0)
     assert rates[words] / rates[words - 1] == pytest.approx(0.4, rel=0.01)
     assert rates[1999] == max(rates[1999:])
-    assert rates[-1] == pytest.approx(rates[1999] * 0.05, rel=0.3)
+    assert 0 < rates[-1] < rates[1999] * 0.06
 
 
 def test_the_average_starts_at_the_weights_and_then_lags():
