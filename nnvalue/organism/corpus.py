@@ -39,6 +39,7 @@ class Lesson:
     keyed, ordered: share of the portraits that are positively keyed, and that come in a form's first order; of the
         others half are.
     written: share of the texts that are hand-written ones.
+    borrowed: share of the hand-written portraits that are descriptions, which tell of a person as well.
     description_lengths: weights of one, two and three of the grammar's descriptions together.
     """
 
@@ -63,13 +64,15 @@ class Lesson:
     keyed: float
     ordered: float
     written: float
+    borrowed: float
     description_lengths: tuple[float, float, float]
 
 
 WORDS = Lesson(
     until=256, rate=1.0, speakers=24, turns=4, described=0.35, role=0.55, described_role=0.0, neutral=0.1,
     about_the_described=0.8, named=0.0, told=0.1, glossed=0.6, about_the_told=1.0, situations=0.25, portraits=0.0,
-    closed=0.25, stated=0.35, readings=0.15, keyed=0.0, ordered=0.0, written=0.3, description_lengths=(1, 2, 3),
+    closed=0.25, stated=0.35, readings=0.15, keyed=0.0, ordered=0.0, written=0.3, borrowed=0.0, description_lengths=(1,
+    2, 3),
 )  # fmt: skip
 """What descriptions, attributes and questions are about; learned on its own, it takes a fraction of the time."""
 BINDING = replace(
@@ -100,16 +103,18 @@ PORTRAITS_OF_ROLES = replace(
 )  # fmt: skip
 """Which of two attributes a portrait is about."""
 PROFILES = replace(
-    ROLES, until=1824, rate=0.8, turns=6, glossed=0.0, portraits=0.55, closed=0.3, situations=0.15, ordered=0.0
+    ROLES, until=1616, rate=0.8, turns=6, glossed=0.0, portraits=0.55, closed=0.3, situations=0.15, ordered=0.0
 )  # fmt: skip
 EVERYTHING = Lesson(
     until=None, rate=0.8, speakers=16, turns=6, described=0.3, role=0.25, described_role=0.3, neutral=0.15,
     about_the_described=0.4, named=0.5, told=0.8, glossed=0.0, about_the_told=0.0, situations=0.4, portraits=0.4,
-    closed=0.2, stated=0.0, readings=0.0, keyed=0.0, ordered=0.0, written=0.7, description_lengths=(8, 1, 1),
+    closed=0.2, stated=0.0, readings=0.0, keyed=0.0, ordered=0.0, written=0.7, borrowed=0.5, description_lengths=(8, 1,
+    1),
 )  # fmt: skip
 LESSONS = (
     WORDS, BINDING, PORTRAITS, BOTH_KEYINGS, BOTH_ORDERS, ROLES, PORTRAITS_OF_ROLES,
-    replace(PORTRAITS_OF_ROLES, until=1472, rate=1.0), PROFILES, EVERYTHING,
+    replace(PORTRAITS_OF_ROLES, until=1472, rate=1.0), PROFILES,
+    replace(PROFILES, until=1824, written=0.7, borrowed=0.5), EVERYTHING,
 )  # fmt: skip
 
 
@@ -304,10 +309,13 @@ class Corpus:
         return grammar.situation(self._rng, value)
 
     def _portrait(self, value: str, pole: str) -> str:
+        rng, lesson = self._rng, self._lesson
         written = self._written.get(("portrait", value, pole))
-        if written and self._rng.random() < self._lesson.written:
-            return self._worn(self._rng.choice(written))
-        return grammar.portrait(self._rng, value, pole)
+        if written and rng.random() < lesson.written:
+            if lesson.borrowed and rng.random() < lesson.borrowed:
+                written = self._written.get(("description", value, pole), written)
+            return self._worn(rng.choice(written))
+        return grammar.portrait(rng, value, pole)
 
     def _worn(self, text: str) -> str:
         """The text, often with some words lost: there are few written texts, and none must be known by heart."""
