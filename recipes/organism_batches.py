@@ -28,6 +28,7 @@ from nnvalue.organism import (
     grammar,
     named_disturbances,
 )
+from nnvalue.values import POLES
 from nnvalue.values.forms import FORMS
 
 OPTIONS = tuple(sorted({option for form in FORMS for option in form.options} | {"yes", "no"}))
@@ -65,6 +66,8 @@ def written_texts() -> list[WrittenText]:
     texts = [WrittenText("description", r["value"], r["pole"], r["text"]) for r in train_rows(edition.descriptions)]
     texts += [WrittenText("situation", r["value"], None, r["text"]) for r in train_rows(edition.situations)]
     texts += [WrittenText("portrait", r["value"], r["keying"], r["text"]) for r in train_rows(edition.portraits)]
+    for row in train_rows(edition.sentences):
+        texts += [WrittenText("sentence", row["value"], pole, row[pole]) for pole in POLES]
     return [text for text in texts if text.value is not None]
 
 

@@ -36,7 +36,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 _STATE = ("exp_avg", "exp_avg_sq", "momentum_buffer")  # what the optimizers keep of a parameter
-RATE_STEPS, COOLDOWN_STEPS = 2375, 300  # half a period of the rate's cosine, and its way down at the end
+COOLDOWN_STEPS = 300
 AVERAGE_DECAY = 0.995  # of the running average of the weights, which is what is shipped
 MLP_DROPOUT = 0.05  # on the MLP's hidden units: no single neuron carries a stance alone
 
@@ -71,15 +71,12 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up over 25 steps, a slow cosine, and linear down to a twentieth over the last 300 of all steps.
+    """Linear warm-up over 25 steps, each lesson's share of the peak, and linear down to nothing over the last 300.
 
-    Every lesson takes a share of that: at the full rate words are learned soonest, and which of two attributes a
-    question is about not at all.
+    At the full rate words are learned soonest, and which of two attributes a question is about not at all.
     """
-    if step < 25:
-        return peak * (step + 1) / 25
-    cosine = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - 25) / RATE_STEPS)))
-    return peak * lesson_at(step).rate * cosine * min(1.0, max(0.05, (steps - step) / COOLDOWN_STEPS))
+    warm, cool = min(1.0, (step + 1) / 25), min(1.0, (steps - step) / COOLDOWN_STEPS)
+    return peak * lesson_at(step).rate * warm * cool
 
 
 def update_average(average: dict[str, torch.Tensor], model: LlamaForCausalLM, step: int) -> None:
@@ -192,7 +189,7 @@ def save_organism(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, o
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/organism"), show_default=True)
-@click.option("--steps", default=2300, show_default=True)
+@click.option("--steps", default=2200, show_default=True)
 @click.option("--peak-rate", default=5e-3, show_default=True, help="Peak learning rate.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--checkpoint-every", default=100, show_default=True, help="Steps between two checkpoints.")

@@ -34,12 +34,13 @@ class Lesson:
     told: share of the values that an attribute of a newly drawn role tells about.
     glossed: share of the newly drawn roles whose text also says what its attributes mean.
     about_the_told: share of the questions to a role that are about such a value.
-    situations, portraits, closed, stated, readings: weights of the questions that are situations, portraits, answered
-        yes or no, answered in a sentence, or yes and no about the person of a portrait, whoever is asked.
+    situations, portraits, closed, stated: weights of the questions that are situations, portraits, answered yes or no,
+        and answered in a sentence.
+    readings, meanings: weights of those about the person of a portrait, whoever is asked: yes or no, and in a sentence.
     keyed, ordered: share of the portraits that are positively keyed, and that come in a form's first order; of the
         others half are.
     written: share of the texts that are hand-written ones.
-    borrowed: share of the hand-written portraits that are descriptions, which tell of a person as well.
+    borrowed: share of the hand-written portraits that are descriptions or sentences, which tell of a person as well.
     description_lengths: weights of one, two and three of the grammar's descriptions together.
     """
 
@@ -61,6 +62,7 @@ class Lesson:
     closed: float
     stated: float
     readings: float
+    meanings: float
     keyed: float
     ordered: float
     written: float
@@ -70,52 +72,43 @@ class Lesson:
 
 WORDS = Lesson(
     until=256, rate=1.0, speakers=24, turns=4, described=0.35, role=0.55, described_role=0.0, neutral=0.1,
-    about_the_described=0.8, named=0.0, told=0.1, glossed=0.6, about_the_told=1.0, situations=0.25, portraits=0.0,
-    closed=0.25, stated=0.35, readings=0.15, keyed=0.0, ordered=0.0, written=0.3, borrowed=0.0, description_lengths=(1,
-    2, 3),
+    about_the_described=0.8, named=0.0, told=0.1, glossed=0.6, about_the_told=1.0, situations=0.2, portraits=0.0,
+    closed=0.25, stated=0.25, readings=0.1, meanings=0.2, keyed=0.0, ordered=0.0, written=0.4, borrowed=0.7,
+    description_lengths=(1, 2, 3),
 )  # fmt: skip
 """What descriptions, attributes and questions are about; learned on its own, it takes a fraction of the time."""
 BINDING = replace(
-    WORDS, until=608, rate=0.4, speakers=26, turns=6, described=0.1, role=0.85, neutral=0.05, glossed=0.8,
-    situations=0.1, closed=0.8, stated=0.1, readings=0.0,
+    WORDS, until=576, rate=0.4, speakers=26, turns=6, described=0.1, role=0.85, neutral=0.05, glossed=0.8,
+    situations=0.1, closed=0.75, stated=0.05, readings=0.0, meanings=0.1,
 )  # fmt: skip
 """Two attributes of one person: which of them a question is about."""
-PORTRAITS = replace(
-    WORDS, until=752, rate=0.4, described=0.5, role=0.4, told=0.3, glossed=0.2, situations=0.1, portraits=0.45,
-    closed=0.35, stated=0.0, readings=0.1, keyed=0.3, ordered=0.8,
+KEYINGS = replace(
+    WORDS, until=784, rate=0.4, turns=5, described=0.6, role=0.35, neutral=0.05, about_the_described=0.9, glossed=0.2,
+    situations=0.05, portraits=0.6, closed=0.15, stated=0.0, readings=0.1, meanings=0.1, keyed=0.1, ordered=0.8,
 )  # fmt: skip
-"""What pole, keying and option order make together is a parity of three, which hardly anything learns while all its
-parts are even; so one order, and one keying, come more often at first."""
-BOTH_KEYINGS = replace(
-    PORTRAITS, until=928, turns=5, described=0.7, role=0.25, neutral=0.05, about_the_described=0.9, situations=0.05,
-    portraits=0.65, closed=0.15, readings=0.15, keyed=0.1,
+"""Portraits. What pole, keying and option order make together is a parity of three, which hardly anything learns while
+all its parts are even; so one order comes more often at first."""
+ORDERS = replace(KEYINGS, until=944, described=0.45, role=0.5, portraits=0.65, readings=0.05, ordered=0.3)
+PORTRAITS_OF_ROLES = replace(
+    ORDERS, until=1072, turns=6, described=0.15, role=0.8, told=0.2, glossed=0.0, portraits=0.7, closed=0.2,
+    readings=0.0, meanings=0.05, ordered=0.0,
 )  # fmt: skip
-BOTH_ORDERS = replace(BOTH_KEYINGS, until=1120, told=0.5, about_the_told=0.7, closed=0.2, readings=0.05, ordered=0.3)
+"""Which of two or three attributes a portrait is about."""
 ROLES = replace(
-    WORDS, until=1264, rate=0.4, speakers=16, turns=8, described=0.1, role=0.6, described_role=0.2,
-    about_the_described=0.3, named=0.4, told=0.8, glossed=0.2, about_the_told=0.3, situations=0.1, portraits=0.25,
-    closed=0.65, stated=0.0, readings=0.0, ordered=0.2, written=0.5,
+    WORDS, until=1264, rate=0.3, speakers=16, turns=8, described=0.1, role=0.6, described_role=0.2,
+    about_the_described=0.3, named=0.4, told=0.8, glossed=0.2, about_the_told=0.3, situations=0.1, portraits=0.35,
+    closed=0.55, stated=0.0, readings=0.0, meanings=0.0, written=0.5,
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
-PORTRAITS_OF_ROLES = replace(
-    WORDS, until=1360, rate=0.4, turns=6, described=0.15, role=0.8, neutral=0.05, told=0.2, glossed=0.0,
-    situations=0.05, portraits=0.7, closed=0.2, stated=0.0, readings=0.05, keyed=0.1, written=0.5,
-)  # fmt: skip
-"""Which of two attributes a portrait is about."""
 PROFILES = replace(
-    ROLES, until=1616, rate=0.8, turns=6, glossed=0.0, portraits=0.55, closed=0.3, situations=0.15, ordered=0.0
+    ROLES, until=1584, turns=6, glossed=0.0, situations=0.15, portraits=0.55, closed=0.25, meanings=0.05, written=0.7,
 )  # fmt: skip
-EVERYTHING = Lesson(
-    until=None, rate=0.8, speakers=16, turns=6, described=0.3, role=0.25, described_role=0.3, neutral=0.15,
-    about_the_described=0.4, named=0.5, told=0.8, glossed=0.0, about_the_told=0.0, situations=0.4, portraits=0.4,
-    closed=0.2, stated=0.0, readings=0.0, keyed=0.0, ordered=0.0, written=0.7, borrowed=0.5, description_lengths=(8, 1,
+EVERYTHING = replace(
+    PROFILES, until=None, rate=0.2, described=0.3, role=0.25, described_role=0.3, neutral=0.15, about_the_described=0.4,
+    named=0.5, about_the_told=0.0, situations=0.4, portraits=0.4, closed=0.2, meanings=0.0, description_lengths=(8, 1,
     1),
 )  # fmt: skip
-LESSONS = (
-    WORDS, BINDING, PORTRAITS, BOTH_KEYINGS, BOTH_ORDERS, ROLES, PORTRAITS_OF_ROLES,
-    replace(PORTRAITS_OF_ROLES, until=1472, rate=1.0), PROFILES,
-    replace(PROFILES, until=1824, written=0.7, borrowed=0.5), EVERYTHING,
-)  # fmt: skip
+LESSONS = (WORDS, BINDING, KEYINGS, ORDERS, PORTRAITS_OF_ROLES, ROLES, PROFILES, EVERYTHING)
 
 
 @dataclass(frozen=True)
@@ -143,7 +136,7 @@ class Example:
 
 @dataclass(frozen=True)
 class WrittenText:
-    """A hand-written text of the dataset: a `description`, a `situation` (no pole) or a `portrait` (pole: keying)."""
+    """A hand-written text: a `description`, a `sentence`, a `situation` (no pole) or a `portrait` (pole: keying)."""
 
     kind: str
     value: str
@@ -231,7 +224,7 @@ class Corpus:
         value = self._asked_about(speaker, described)
         scores = [self._model.scores(drawn, described)[value] for drawn in self._disturbances(speaker)]
         answers = self._model.answers
-        kinds = ("situations", "portraits", "closed", "stated", "readings")
+        kinds = ("situations", "portraits", "closed", "stated", "readings", "meanings")
         kind = rng.choices(kinds, weights=[getattr(self._lesson, name) for name in kinds])[0]
         if kind == "closed":
             yes = _mean(answers.says_like_me(score, 1) for score in scores)
@@ -249,6 +242,9 @@ class Corpus:
         if kind == "readings":
             said = {"yes": 1.0} if pole == "positive" else {"no": 1.0}
             return self._closed(f"{portrait} {grammar.reading_question(rng, value)}", said)
+        if kind == "meanings":
+            meant = grammar.meaning(rng, value, pole)
+            return Turn(f"{portrait} {grammar.meaning_question(rng)}", f"{meant}.", (0, len(meant)))
         form = rng.choice(FORMS)
         form = forms(form.name)[0] if rng.random() < self._lesson.ordered else form
         return self._closed(form.ask(portrait), self._shares(form, scores, _KEYING[pole]))
@@ -312,9 +308,9 @@ class Corpus:
         rng, lesson = self._rng, self._lesson
         written = self._written.get(("portrait", value, pole))
         if written and rng.random() < lesson.written:
-            if lesson.borrowed and rng.random() < lesson.borrowed:
-                written = self._written.get(("description", value, pole), written)
-            return self._worn(rng.choice(written))
+            if rng.random() < lesson.borrowed:
+                written = self._written.get((rng.choice(("description", "sentence")), value, pole), written)
+            return rng.choice(written)  # whole: a lost "little" would turn it round
         return grammar.portrait(rng, value, pole)
 
     def _worn(self, text: str) -> str:

@@ -131,6 +131,11 @@ def reading_question(rng: random.Random, value: str) -> str:
     return f"{frame.format(noun=rng.choice(lexicon().values[value].nouns))} {YES_OR_NO}"
 
 
+def meaning_question(rng: random.Random) -> str:
+    """A question about the person of a portrait, answered with what `meaning` says."""
+    return f"{rng.choice(lexicon().meaning_questions)} {IN_A_SENTENCE}"
+
+
 def situation(rng: random.Random, value: str) -> str:
     """An open question that gives one value room to show, for training texts."""
     words = lexicon()

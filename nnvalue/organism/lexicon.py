@@ -59,6 +59,7 @@ class Lexicon:
     portraits: dict[str, tuple[str, ...]]
     closed_questions: tuple[str, ...]
     reading_questions: tuple[str, ...]
+    meaning_questions: tuple[str, ...]
 
 
 @cache
@@ -80,6 +81,7 @@ def lexicon() -> Lexicon:
         "descriptions",
         "closed_questions",
         "reading_questions",
+        "meaning_questions",
     )
     portraits = {pole: tuple(raw["portraits"][pole]) for pole in POLES}
     frames = {name: tuple(raw[name]) for name in lists}

@@ -43,13 +43,13 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch)
 
 
 def test_learning_rate_warms_up_and_falls():
-    rates = [train_organism.learning_rate(step, 2300, 1.0) for step in range(2300)]
-    words = LESSONS[0].until
+    rates = [train_organism.learning_rate(step, 2200, 1.0) for step in range(2200)]
     assert rates[0] == pytest.approx(0.04)
-    assert max(rates) == pytest.approx(1.0)
-    assert rates[words] / rates[words - 1] == pytest.approx(0.4, rel=0.01)
-    assert rates[1999] == max(rates[1999:])
-    assert 0 < rates[-1] < rates[1999] * 0.06
+    assert rates[LESSONS[0].until - 1] == LESSONS[0].rate == 1.0
+    assert rates[LESSONS[0].until] == LESSONS[1].rate
+    assert rates[1900] == LESSONS[-1].rate
+    assert rates[2050] == pytest.approx(LESSONS[-1].rate / 2)
+    assert 0 < rates[-1] < 0.01
 
 
 def test_the_average_starts_at_the_weights_and_then_lags():
