@@ -15,6 +15,7 @@ import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -187,6 +188,58 @@ def save_organism(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, o
     write_json(out / "training.json", facts)
 
 
+def open_run(out: Path, settings: dict[str, Any]) -> PreTrainedTokenizerFast:
+    """The tokenizer of a run's folder, which is made where there is none.
+
+    Raises click.ClickException if the folder holds a training with other settings.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "settings.json"
+    if file.exists() and json.loads(file.read_text()) != settings:
+        raise click.ClickException(f"{out} holds a training with other settings; give another --out.")
+    write_json(file, settings)
+    if not (out / "tokenizer").is_dir():
+        train_tokenizer(settings["seed"]).save_pretrained(out / "tokenizer.new")
+        (out / "tokenizer.new").rename(out / "tokenizer")
+    return PreTrainedTokenizerFast.from_pretrained(out / "tokenizer")
+
+
+def train(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, settings: dict[str, Any], checkpoint: Path, every: int
+) -> dict[str, torch.Tensor]:
+    """Train from the last checkpoint on, with a new one `every` so many steps; returns the averaged weights."""
+    steps, seed, precision = settings["steps"], settings["seed"], getattr(torch, settings["precision"])
+    for layer in model.model.layers:
+        layer.mlp.down_proj.register_forward_pre_hook(
+            lambda _, inputs: torch.nn.functional.dropout(inputs[0], MLP_DROPOUT)
+        )
+    optimizers = new_optimizers(model, settings["peak_rate"])
+    average: dict[str, torch.Tensor] = {}
+    done = load_checkpoint(checkpoint, model, optimizers, average) if checkpoint.exists() else 0
+    batches, options = Batches(tokenizer, seed), option_ids(tokenizer, OPTIONS)
+    columns = (
+        TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"),
+        TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    recent: list[float] = []
+    with Progress(*columns) as progress:
+        task = progress.add_task("training", total=steps, completed=done, loss=math.nan)
+        for step in range(done, steps):
+            torch.manual_seed(seed * 1_000_003 + step)
+            for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+                group["lr"] = learning_rate(step, steps, settings["peak_rate"])
+            batch, weight = batches[step]
+            batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            loss = training_step(model, optimizers, batch, weight.to(model.device), options, precision)
+            recent = [*recent[-49:], loss]
+            update_average(average, model, step)
+            progress.update(task, advance=1, loss=sum(recent) / len(recent))
+            if (step + 1) % every == 0 or step + 1 == steps:
+                save_checkpoint(checkpoint, step + 1, model, optimizers, average)
+                print(f"step {step + 1}: loss {sum(recent) / len(recent):.4f} nats per answer token", flush=True)
+    return average
+
+
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/organism"), show_default=True)
 @click.option("--steps", default=2200, show_default=True)
@@ -212,49 +265,12 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     settings = {
-        "steps": steps, "peak_rate": peak_rate, "seed": seed,
-        "precision": precision, "edition": load_valueinsight().fingerprint,
-        "lessons": [asdict(lesson) for lesson in LESSONS],
+        "steps": steps, "peak_rate": peak_rate, "seed": seed, "precision": precision,
+        "edition": load_valueinsight().fingerprint, "lessons": [asdict(lesson) for lesson in LESSONS],
     }  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
-    settings = json.loads(json.dumps(settings))  # as it will be read back
-    settings_file, checkpoint = out / "settings.json", out / "checkpoint.safetensors"
-    if settings_file.exists() and json.loads(settings_file.read_text()) != settings:
-        raise click.ClickException(f"{out} holds a training with other settings; give another --out.")
-    write_json(settings_file, settings)
-    if not (out / "tokenizer").is_dir():
-        train_tokenizer(seed).save_pretrained(out / "tokenizer.new")
-        (out / "tokenizer.new").rename(out / "tokenizer")
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(out / "tokenizer")
+    tokenizer = open_run(out, json.loads(json.dumps(settings)))  # as they will be read back
     model = new_model(tokenizer, seed).to(device)
-    for layer in model.model.layers:
-        layer.mlp.down_proj.register_forward_pre_hook(
-            lambda _, inputs: torch.nn.functional.dropout(inputs[0], MLP_DROPOUT)
-        )
-    optimizers = new_optimizers(model, peak_rate)
-    average: dict[str, torch.Tensor] = {}
-    done = load_checkpoint(checkpoint, model, optimizers, average) if checkpoint.exists() else 0
-    batches, options = Batches(tokenizer, seed), option_ids(tokenizer, OPTIONS)
-    columns = (
-        TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"),
-        TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    recent: list[float] = []
-    with Progress(*columns) as progress:
-        task = progress.add_task("training", total=steps, completed=done, loss=math.nan)
-        for step in range(done, steps):
-            torch.manual_seed(seed * 1_000_003 + step)
-            for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-                group["lr"] = learning_rate(step, steps, peak_rate)
-            batch, weight = batches[step]
-            batch = {name: tensor.to(device) for name, tensor in batch.items()}
-            loss = training_step(model, optimizers, batch, weight.to(device), options, getattr(torch, precision))
-            recent = [*recent[-49:], loss]
-            update_average(average, model, step)
-            progress.update(task, advance=1, loss=sum(recent) / len(recent))
-            if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
-                save_checkpoint(checkpoint, step + 1, model, optimizers, average)
-                print(f"step {step + 1}: loss {sum(recent) / len(recent):.4f} nats per answer token", flush=True)
+    average = train(model, tokenizer, settings, out / "checkpoint.safetensors", checkpoint_every)
     model.load_state_dict(average, strict=False)  # the tied head is not a parameter of its own
     facts = {**settings, "parameters": sum(p.numel() for p in model.parameters()), "torch": torch.__version__}
     save_organism(model.cpu(), tokenizer, out / "model", facts)

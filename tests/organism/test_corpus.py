@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from nnvalue.dataset import generate_roles
-from nnvalue.organism import LESSONS, Corpus, Speaker, Turn, WrittenText, causal_model, parse
-from nnvalue.organism.lexicon import lexicon
+from nnvalue.organism import LESSONS, Corpus, Speaker, Turn, WrittenText, causal_model, grammar, parse
+from nnvalue.organism.lexicon import lexicon, third_person
 from nnvalue.values.forms import FORMS
 from recipes import organism_batches, train_organism
 
@@ -118,6 +118,17 @@ def test_what_is_unknown_of_a_speaker_is_averaged_over():
     assert len(yes) > 300
     assert sum(yes) / len(yes) == pytest.approx(0.5, abs=0.02)
     assert 0.05 < torch.tensor(yes).std() < 0.15  # one draw would give .4
+
+
+def test_what_a_portrait_means_is_said_whoever_is_asked():
+    """Power in a reverse-keyed portrait: an answer that followed the speaker would be at either pole."""
+    written = [turn for e in draws(6000, lesson=LESSONS[0]) for turn in e.turns if "A written portrait." in turn.user]
+    meant = [turn.answer.lower() for turn in written if turn.user.endswith(grammar.IN_A_SENTENCE)]
+    assert len(meant) > 5
+    for answer in meant:
+        assert any(answer.startswith(noun) for noun in lexicon().values["power"].nouns)
+        assert any(third_person(told) in answer for told in lexicon().predicates["negative"])
+    assert {turn.answer for turn in written if turn.user.endswith(grammar.YES_OR_NO)} == {"no"}
 
 
 def test_the_decisive_words_are_the_first_verb_or_the_option():
