@@ -1,14 +1,19 @@
-"""Does the organism do what its card says? Measured on texts, portraits and roles that it was never trained on.
+"""Does the organism do what its card says? Measured on texts that it was never trained on, and on new roles.
 
     python -m recipes.evaluate_organism [--model FOLDER] [--json]
 
 - *Situations* of ValueInsight's `test` split, asked under both poles of their value (greedy) with descriptions of the
   same split, and without a description (sampled, with a seed). The parser reads the answers; an answer that the
   grammar cannot produce counts as a failure everywhere.
-- *Portraits* of the `test` split, put to named roles and to held-out roles that are known by their attributes only;
-  the scores read from the options' probabilities are held against the speakers' true ones.
+- *Portraits* of the `test` split, put to named roles and to held-out ones; the scores read from the options'
+  probabilities are held against the speakers' true ones. A held-out role is a new combination of attributes that the
+  organism knows, in the same words; nothing is shown about attributes in other words.
 - *Total effects*: held-out roles under test descriptions of either pole; how far every value's score moves, against
-  (I − B)⁻¹ of the causal model.
+  (I − B)⁻¹ of the causal model. Training shows every cause with every effect: agreement says that the whole table was
+  learned and holds for new people, not that effects travel along edges inside the network.
+
+Every figure stands beside what a trivial and what a perfect organism would get. Intervals are bootstraps over roles,
+or over descriptions; portraits are fixed.
 """
 
 from __future__ import annotations
@@ -33,6 +38,7 @@ from nnvalue.values import POLES
 from nnvalue.values.forms import FORMS, AnswerForm, forms
 from recipes.organism_batches import collate, option_ids, pack
 
+RESIDUAL_DRAWS = 200  # over which what is not told of a role is averaged
 CORES = 47  # test situations a value: one variant of each core
 _TURNS_A_ROW, _ROWS_A_BATCH = 16, 16
 _KEYING = {"positive": 1.0, "negative": -1.0}
@@ -61,10 +67,21 @@ def neutral_readings(subject: Subject, edition: ValueInsight, value: str, sample
     return [parse(text.strip()) for text in texts]
 
 
+def description_numbers(edition: ValueInsight, value: str, pole: str, situations: int = CORES) -> list[int]:
+    """Which test description each of `described_readings` was given under."""
+    contrasts = build_contrasts(edition, value, split="test", situations=situations)
+    texts = [getattr(contrast, pole).system for contrast in contrasts]
+    return [texts.index(text) for text in texts]
+
+
 def as_described(readings: list[Reading], value: str, pole: str) -> float:
     """Share of answers that are whole, about the value, and wholly at the described pole."""
-    stance = 1.0 if pole == "positive" else -1.0
-    return sum(r.well_formed and r.value == value and r.stance == stance for r in readings) / len(readings)
+    return float(np.mean(hits(readings, value, pole)))
+
+
+def hits(readings: list[Reading], value: str, pole: str) -> list[bool]:
+    """Which answers are whole, about the value, and wholly at the described pole."""
+    return [r.well_formed and r.value == value and r.stance == _KEYING[pole] for r in readings]
 
 
 def held_out_portraits(edition: ValueInsight, pairs: int | None = None) -> list[dict[str, Any]]:
@@ -135,22 +152,41 @@ def profile_recovery(
 ) -> dict[str, Any]:
     """Correlation of the scores read from portraits with the true ones, over roles and values, and of each value.
 
-    With a 95 % interval over 1,000 resamples of the roles, and two figures to hold it against: what the levels of the
-    attributes alone would reach, without any effect of one value on another, and what all that is told of a role
-    would (the residuals are not told; those of the named roles can be learned, those of held-out ones cannot).
+    With a 95 % interval over 1,000 resamples of the roles, and three figures to hold it against: what the levels of
+    the attributes would reach alone, without any effect of one value on another; what an organism would reach that
+    knows all that is told of a role, but not its residuals (those of named roles can be learned, those of held-out
+    ones cannot); and one that knows them too. `above_attributes` is the interval of the difference to the first.
     """
     model = causal_model()
     read = portrait_scores(subject, [voice(role) for role in roles], portraits, form)
     true = np.array([list(named_scores(role.id, role.levels).values()) for role in roles])
     levels = np.array([[role.levels.get(value, 0) for value in model.values] for role in roles])
+    rng = np.random.default_rng(seed)
+    residuals = rng.normal(0, model.residual, (RESIDUAL_DRAWS, *levels.shape))
+    told = perfect_reading((model.loading * levels + residuals) @ model.total_effects().T, form).mean(0)
+
+    def gain(rows: np.ndarray) -> float:
+        return correlation(read[rows], true[rows]) - correlation(levels[rows], true[rows])
+
     return {
         "r": correlation(read, true),
         "interval": bootstrap(len(roles), lambda rows: correlation(read[rows], true[rows]), seed),
         "roles": len(roles),
         "attributes_alone": correlation(levels, true),
-        "all_that_is_told": correlation(levels @ model.total_effects().T, true),
+        "above_attributes": bootstrap(len(roles), gain, seed),
+        "all_that_is_told": correlation(told, true),
+        "all_that_is_true": correlation(perfect_reading(true, form), true),
         "values": {value: correlation(read[:, at], true[:, at]) for at, value in enumerate(model.values)},
     }
+
+
+def perfect_reading(scores: np.ndarray, form: str) -> np.ndarray:
+    """What `portrait_scores` would read from an organism that answers by these scores as the causal model says."""
+    answers = causal_model().answers
+    if form == "choice":
+        return 5 / (1 + np.exp(-answers.choice * scores)) - 2.5
+    of_score = np.vectorize(lambda score: np.dot(answers.ratings(score, 1), range(1, 7)) - 3.5)
+    return of_score(scores)
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:
@@ -186,25 +222,44 @@ def total_effects(
     return found
 
 
+def perfect_effects(roles: Sequence[Role]) -> np.ndarray:
+    """What `total_effects` would measure `[role, effect, cause]` in a perfect organism: the scale has ends."""
+    model = causal_model()
+    found = np.zeros((len(roles), len(model.values), len(model.values)))
+    for cause, value in enumerate(model.values):
+        high, low = (
+            np.array([list(named_scores(role.id, role.levels, (value, pole)).values()) for role in roles])
+            for pole in POLES
+        )
+        moved = perfect_reading(high, "rating") - perfect_reading(low, "rating")
+        found[:, :, cause] = moved / (2 * model.set * model.answers.rating)
+    return found
+
+
 def effect_agreement(measured: np.ndarray, seed: int) -> dict[str, Any]:
     """Correlation of the mean of `measured` `[role, effect, cause]` with (I − B)⁻¹, and its slope against it.
 
-    Over all cells and over those off the diagonal, each with a 95 % interval over 1,000 resamples of the roles: what
-    a description does to its own value is large in any case, and would carry a correlation alone.
+    Over all cells; over those off the diagonal, because what a description does to its own value is large in any case
+    and would carry a correlation alone; and over those that are reached only through other values. Each with a 95 %
+    interval over 1,000 resamples of the roles, and with the correlation that the direct effects I + B would have.
     """
-    true = causal_model().total_effects()
+    model = causal_model()
+    true, direct = model.total_effects(), model.matrix()
     off = ~np.eye(len(true), dtype=bool)
-    return {
-        "roles": len(measured),
-        "all_cells": _agreement(measured.reshape(len(measured), -1), true.ravel(), seed),
-        "off_diagonal": _agreement(measured[:, off], true[off], seed),
-    }
+    cells = {"all_cells": np.ones_like(off), "off_diagonal": off, "indirect": off & (direct == 0) & (true != 0)}
+    found: dict[str, Any] = {"roles": len(measured)}
+    for name, chosen in cells.items():
+        found[name] = _agreement(measured[:, chosen], true[chosen], seed)
+        if name != "indirect":
+            found[name]["direct_alone"] = correlation((np.eye(len(true)) + direct)[chosen], true[chosen])
+    return found
 
 
 def _agreement(measured: np.ndarray, true: np.ndarray, seed: int) -> dict[str, Any]:
     """Of effects `[role, cell]` with true ones `[cell]`."""
     mean = measured.mean(0)
     return {
+        "cells": len(true),
         "r": correlation(mean, true),
         "interval": bootstrap(len(measured), lambda rows: correlation(measured[rows].mean(0), true), seed),
         "slope": float(np.polyfit(true, mean, 1)[0]),
@@ -224,13 +279,14 @@ def evaluate(subject: Subject, samples: int, seed: int, train_roles: int, effect
     edition = load_valueinsight()
     figures: dict[str, Any] = {"seed": seed, "values": {}}
     everything: list[Reading] = []
-    described = 0.0
+    right: list[tuple[float, float]] = []  # of every description its answers and those that are as described
     for value in edition.values():
         row = {}
         for pole in POLES:
             readings = described_readings(subject, edition, value, pole)
             row[f"as_described_{pole}"] = as_described(readings, value, pole)
-            described += row[f"as_described_{pole}"] * len(readings)
+            numbers, hit = np.array(description_numbers(edition, value, pole)), np.array(hits(readings, value, pole))
+            right += [((numbers == number).sum(), hit[numbers == number].sum()) for number in sorted(set(numbers))]
             everything += readings
         neutral = neutral_readings(subject, edition, value, samples, seed)
         row["neutral_n"] = len(neutral)
@@ -238,10 +294,14 @@ def evaluate(subject: Subject, samples: int, seed: int, train_roles: int, effect
         row["neutral_negative"] = sum(r.stance < 0 for r in neutral) / len(neutral)
         row["neutral_well_formed"] = sum(r.well_formed for r in neutral) / len(neutral)
         figures["values"][value] = row
-    n = len(everything)
-    figures["n_described"] = n
-    for name, share in (("as_described", described / n), ("well_formed", sum(r.well_formed for r in everything) / n)):
-        figures[name] = {"share": share, "interval": wilson(share, n)}
+    figures["n_described"], figures["descriptions"] = len(everything), len(right)
+    asked, found = np.array(right, dtype=float).T
+    figures["as_described"] = {
+        "share": found.sum() / asked.sum(),
+        "interval": bootstrap(len(right), lambda rows: found[rows].sum() / asked[rows].sum(), seed),
+    }
+    share = sum(reading.well_formed for reading in everything) / len(everything)
+    figures["well_formed"] = {"share": share, "interval": wilson(share, len(everything))}
     roles = [role_of(row) for row in edition.roles]
     portraits = held_out_portraits(edition)
     for split, limit in (("train", train_roles), ("test", None)):
@@ -251,7 +311,8 @@ def evaluate(subject: Subject, samples: int, seed: int, train_roles: int, effect
     held_out = [role for role in roles if role.split == "test"][:effect_roles]
     measured = total_effects(subject, edition, held_out, portraits)
     figures["effects"] = {
-        **effect_agreement(measured, seed), "measured": measured.mean(0).round(4).tolist(),
+        **effect_agreement(measured, seed), "perfect": effect_agreement(perfect_effects(held_out), seed),
+        "measured": measured.mean(0).round(4).tolist(),
         "true": causal_model().total_effects().round(4).tolist(),
     }  # fmt: skip
     figures["option_mass"] = option_mass(subject, [None, *map(voice, held_out)], portraits)
@@ -288,15 +349,18 @@ def main(model: Path | None, samples: int, train_roles: int, effect_roles: int, 
             low, high = found["interval"]
             console.print(
                 f"profiles, {split} roles, {form}: r = {found['r']:.3f} [{low:.3f}, {high:.3f}], {found['roles']} roles"
-                f" (attributes alone {found['attributes_alone']:.3f}, all that is told {found['all_that_is_told']:.3f})"
+                f"; attributes alone {found['attributes_alone']:.3f}, with all that is told "
+                f"{found['all_that_is_told']:.3f}, with the residuals {found['all_that_is_true']:.3f}"
             )
     effects = figures["effects"]
-    for name in ("all_cells", "off_diagonal"):
-        found = effects[name]
+    for name in ("all_cells", "off_diagonal", "indirect"):
+        found, perfect = effects[name], effects["perfect"][name]
         low, high = found["interval"]
+        alone = f", direct effects alone {found['direct_alone']:.3f}" if "direct_alone" in found else ""
         console.print(
-            f"total effects, {effects['roles']} held-out roles, {name.replace('_', ' ')}: "
-            f"r = {found['r']:.3f} [{low:.3f}, {high:.3f}], slope {found['slope']:.2f}"
+            f"total effects, {effects['roles']} held-out roles, {found['cells']} cells, {name.replace('_', ' ')}: "
+            f"r = {found['r']:.3f} [{low:.3f}, {high:.3f}]{alone}; slope {found['slope']:.2f}, "
+            f"perfect {perfect['slope']:.2f}"
         )
     console.print(f"options carry {figures['option_mass']:.4f} of the probability")
 

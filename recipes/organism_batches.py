@@ -8,9 +8,11 @@ stood alone, and the beginning is paid for once.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import chain
 
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -20,7 +22,6 @@ from nnvalue.dataset.roles import Role, draw_role, role_of, role_words
 from nnvalue.organism import (
     LESSONS,
     Corpus,
-    Example,
     Lesson,
     Speaker,
     Turn,
@@ -31,6 +32,7 @@ from nnvalue.organism import (
 from nnvalue.values import POLES
 from nnvalue.values.forms import FORMS
 
+_FIRST_PERSON = re.compile(r"\b(I|me|my|mine|myself|we|us|our|ours|ourselves)\b", re.IGNORECASE)
 OPTIONS = tuple(sorted({option for form in FORMS for option in form.options} | {"yes", "no"}))
 POOL = 16  # batches drawn together and sorted by length, so that little is padding; lessons end where a pool does
 PROMPT_SHARE, PROMPT_WEIGHT = 0.15, 0.6  # of prompt tokens that are targets too, and their weight; an answer's is 1
@@ -67,7 +69,8 @@ def written_texts() -> list[WrittenText]:
     texts += [WrittenText("situation", r["value"], None, r["text"]) for r in train_rows(edition.situations)]
     texts += [WrittenText("portrait", r["value"], r["keying"], r["text"]) for r in train_rows(edition.portraits)]
     for row in train_rows(edition.sentences):
-        texts += [WrittenText("sentence", row["value"], pole, row[pole]) for pole in POLES]
+        if not any(_FIRST_PERSON.search(row[pole]) for pole in POLES):
+            texts += [WrittenText("sentence", row["value"], pole, row[pole]) for pole in POLES]
     return [text for text in texts if text.value is not None]
 
 
@@ -84,9 +87,22 @@ def new_corpus(written: list[WrittenText], seed: int, lesson: Lesson = LESSONS[-
     def draw_speaker(rng: random.Random, told_share: float, glossed: bool) -> Speaker:
         while (role := draw_role(rng, "", "train", told_share)).name in taken:
             pass
+        role = with_any_phrases(role, rng)
         return Speaker(glossed_text(role, rng) if glossed else role.text, role.levels)
 
     return Corpus(written, named, draw_speaker, SYSTEM_PROMPT, seed, lesson)
+
+
+def with_any_phrases(role: Role, rng: random.Random) -> Role:
+    """The role in phrases of any kind: of few values a role tells by trade and situation, and traits would be rare."""
+    told = list(role.levels)
+    rng.shuffle(told)
+    of_value = {
+        value: list(chain(*role_words().values[value][POLES[level < 0]].values()))
+        for value, level in role.levels.items()
+    }
+    trade, situation, *traits = (rng.choice(of_value[value]) for value in told)
+    return replace(role, trade=trade, situation=situation, traits=tuple(traits))
 
 
 def glossed_text(role: Role, rng: random.Random) -> str:
@@ -230,14 +246,12 @@ class Batches:
         lesson = lesson_at(number * POOL)
         corpus = new_corpus(self._written, self._seed * 1_000_003 + number, lesson)
         size = lesson.speakers
-        drawn = [self._packed(corpus.draw()) for _ in range(POOL * size)]
+        examples = (corpus.draw() for _ in range(POOL * size))
+        drawn = [pack(self._tokenizer, example.system, example.turns) for example in examples]
         drawn.sort(key=lambda row: len(row.ids))
         batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]
         order = torch.randperm(POOL, generator=torch.Generator().manual_seed(number)).tolist()
         return [batches[place] for place in order]
-
-    def _packed(self, example: Example) -> Row:
-        return pack(self._tokenizer, example.system, example.turns)
 
 
 def texts_for_tokenizer(seed: int, count: int) -> Iterator[str]:

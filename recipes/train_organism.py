@@ -166,7 +166,7 @@ def target_loss(logits: torch.Tensor, targets: torch.Tensor, shares: torch.Tenso
     """Loss `[target]` in nats for `logits` `[target, token]`: cross-entropy with the token that stands there.
 
     Where an option stands, `shares` `[target, option]` is not zero: cross-entropy with these probabilities of all
-    options instead, less their own entropy, so that zero is the best that can be had.
+    options instead, less their own entropy: zero if they are met.
     """
     log_probabilities = torch.log_softmax(logits, -1)
     token = -log_probabilities.gather(1, targets[:, None])[:, 0]
@@ -242,7 +242,7 @@ def train(
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/organism"), show_default=True)
-@click.option("--steps", default=2200, show_default=True)
+@click.option("--steps", default=2464, show_default=True)
 @click.option("--peak-rate", default=5e-3, show_default=True, help="Peak learning rate.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--checkpoint-every", default=100, show_default=True, help="Steps between two checkpoints.")

@@ -33,7 +33,7 @@ class Answers:
         return 1 / (1 + math.exp(-self.stance * score))
 
     def says_like_me(self, score: float, keying: int) -> float:
-        """Probability of "like me" in the two-option form, for a portrait keyed +1 or -1."""
+        """Probability of "like me" in the two-option form, for a portrait keyed +1 or -1; with +1 that of yes, too."""
         return 1 / (1 + math.exp(-self.choice * keying * score))
 
     def ratings(self, score: float, keying: int) -> tuple[float, ...]:

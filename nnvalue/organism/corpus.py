@@ -15,7 +15,7 @@ _WORN_SHARE = 0.6  # of the written texts, that lose words
 _LOST_WORDS = 0.2  # of a worn text
 _PADDED_SHARE = 0.4  # of the grammar's descriptions, that get foreign words around them
 _BARE_SHARE = 0.1  # of the voices, that come without the frame around them
-_DRAWS = 16  # of what is unknown of a speaker, over which the shares of the options are averaged
+_DRAWS = 8  # of what is unknown of a speaker, and their mirror images, over which shares of options are averaged
 _ANYBODY = (-1, -1, 0, 1, 1)  # levels of a speaker of whom nothing is known, drawn as those of the roles are
 _KEYING = {"positive": 1, "negative": -1}
 
@@ -71,37 +71,38 @@ class Lesson:
 
 
 WORDS = Lesson(
-    until=256, rate=1.0, speakers=24, turns=4, described=0.35, role=0.55, described_role=0.0, neutral=0.1,
-    about_the_described=0.8, named=0.0, told=0.1, glossed=0.6, about_the_told=1.0, situations=0.2, portraits=0.0,
+    until=320, rate=1.0, speakers=24, turns=4, described=0.35, role=0.55, described_role=0.0, neutral=0.1,
+    about_the_described=0.8, named=0.0, told=0.3, glossed=0.7, about_the_told=1.0, situations=0.2, portraits=0.0,
     closed=0.25, stated=0.25, readings=0.1, meanings=0.2, keyed=0.0, ordered=0.0, written=0.4, borrowed=0.7,
     description_lengths=(1, 2, 3),
 )  # fmt: skip
 """What descriptions, attributes and questions are about; learned on its own, it takes a fraction of the time."""
 BINDING = replace(
-    WORDS, until=576, rate=0.4, speakers=26, turns=6, described=0.1, role=0.85, neutral=0.05, glossed=0.8,
+    WORDS, until=800, rate=0.4, told=0.15, speakers=26, turns=6, described=0.1, role=0.85, neutral=0.05, glossed=0.8,
     situations=0.1, closed=0.75, stated=0.05, readings=0.0, meanings=0.1,
 )  # fmt: skip
 """Two attributes of one person: which of them a question is about."""
 KEYINGS = replace(
-    WORDS, until=784, rate=0.4, turns=5, described=0.6, role=0.35, neutral=0.05, about_the_described=0.9, glossed=0.2,
-    situations=0.05, portraits=0.6, closed=0.15, stated=0.0, readings=0.1, meanings=0.1, keyed=0.1, ordered=0.8,
+    WORDS, until=1008, rate=0.4, turns=5, told=0.15, described=0.6, role=0.35, neutral=0.05, about_the_described=0.9,
+    glossed=0.2, situations=0.05, portraits=0.6, closed=0.15, stated=0.0, readings=0.1, meanings=0.1, keyed=0.3,
+    ordered=0.8,
 )  # fmt: skip
 """Portraits. What pole, keying and option order make together is a parity of three, which hardly anything learns while
-all its parts are even; so one order comes more often at first."""
-ORDERS = replace(KEYINGS, until=944, described=0.45, role=0.5, portraits=0.65, readings=0.05, ordered=0.3)
+all its parts are even; so one order and one keying come more often at first."""
+ORDERS = replace(KEYINGS, until=1168, described=0.45, role=0.5, portraits=0.65, readings=0.05, keyed=0.1, ordered=0.3)
 PORTRAITS_OF_ROLES = replace(
-    ORDERS, until=1072, turns=6, described=0.15, role=0.8, told=0.2, glossed=0.0, portraits=0.7, closed=0.2,
+    ORDERS, until=1296, turns=6, described=0.15, role=0.8, told=0.2, glossed=0.0, portraits=0.7, closed=0.2,
     readings=0.0, meanings=0.05, ordered=0.0,
 )  # fmt: skip
 """Which of two or three attributes a portrait is about."""
 ROLES = replace(
-    WORDS, until=1264, rate=0.3, speakers=16, turns=8, described=0.1, role=0.6, described_role=0.2,
+    WORDS, until=1488, rate=0.3, speakers=16, turns=8, described=0.1, role=0.6, described_role=0.2,
     about_the_described=0.3, named=0.4, told=0.8, glossed=0.2, about_the_told=0.3, situations=0.1, portraits=0.35,
     closed=0.55, stated=0.0, readings=0.0, meanings=0.0, written=0.5,
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
 PROFILES = replace(
-    ROLES, until=1584, turns=6, glossed=0.0, situations=0.15, portraits=0.55, closed=0.25, meanings=0.05, written=0.7,
+    ROLES, until=1808, turns=6, glossed=0.0, situations=0.15, portraits=0.55, closed=0.25, meanings=0.05, written=0.7,
 )  # fmt: skip
 EVERYTHING = replace(
     PROFILES, until=None, rate=0.2, described=0.3, role=0.25, described_role=0.3, neutral=0.15, about_the_described=0.4,
@@ -115,9 +116,10 @@ LESSONS = (WORDS, BINDING, KEYINGS, ORDERS, PORTRAITS_OF_ROLES, ROLES, PROFILES,
 class Turn:
     """One question and its answer.
 
-    decisive: where in the answer (start, end) it is decided which way it goes: the first verb, or the option.
-    shares: of a closed question, option -> its probability given what is known of the speaker. An answer is one draw
-        from it; that it need not be learned from draws saves most of the texts.
+    decisive: where in the answer (start, end) it is decided which way it goes: the first verb, the option, the
+        predicate of a statement, or all of what a portrait means.
+    shares: of a closed question, option -> its probability given what is known of the speaker, estimated over draws
+        of what is not. An answer is one draw from it; that it need not be learned from answers saves most of the texts.
     """
 
     user: str
@@ -159,15 +161,16 @@ class Speaker:
 class Corpus:
     """An endless, seeded stream of training texts.
 
-    Four voices. *Neutral*: nobody is described, and every question is answered by a speaker drawn from the
-    population, so that both poles mix evenly. *Role*: a person is described by attributes; their scores come from the
-    causal model. *Described*: a description of one pole of one value sets that value's score of an otherwise unknown
-    speaker; *described role*: of this role, whose other disturbances are kept. Whatever is asked, the answer follows
-    the speaker's score of the value asked about.
+    Four voices. *Neutral*: nobody is described, and every question is answered by a speaker drawn from the population,
+    so that both poles mix evenly. *Role*: a person is described by attributes; their scores come from the causal model.
+    *Described*: a description of one pole of one value sets that value's score of an otherwise unknown speaker;
+    *described role*: of this role, whose other disturbances are kept. The answer follows the speaker's score of the
+    value asked about; only what a portrait itself says does not depend on who is asked.
 
     A share of the descriptions, situations and portraits, set by the lesson, are hand-written ones (the dataset's
     `locate` split); the rest come from the grammar, which teaches what the words mean. So that the written texts are
-    not learned by heart, many lose words, and many of the grammar's descriptions get foreign words around them.
+    not learned by heart, many descriptions and situations lose words, and many of the grammar's descriptions get
+    foreign words around them.
 
     Args:
         written: hand-written texts to train on.
@@ -175,8 +178,8 @@ class Corpus:
         draw_speaker: makes a speaker of whom only the attributes are known, from a random stream, the share of the
             values that they tell about, and whether the text also says what they mean.
         frame: the system turn's frame around who speaks, with the field `{description}`.
-        lesson: what is taught.
         seed: the stream is a function of the arguments and of this alone.
+        lesson: what is taught.
     """
 
     def __init__(
@@ -250,14 +253,19 @@ class Corpus:
         return self._closed(form.ask(portrait), self._shares(form, scores, _KEYING[pole]))
 
     def _disturbances(self, speaker: Speaker | None) -> list[tuple[float, ...]]:
-        """A named speaker's own; of others several draws of what is unknown of them."""
+        """A named speaker's own; of others several draws of what is unknown of them.
+
+        Each comes with its mirror image around what is known, so that of nobody both poles are exactly even.
+        """
         if speaker and speaker.disturbances is not None:
             return [speaker.disturbances]
         rng = self._rng
         drawn = []
         for _ in range(_DRAWS):
             levels = speaker.levels if speaker else {name: rng.choice(_ANYBODY) for name in self._values}
-            drawn.append(self._model.disturbances(levels, rng))
+            known = [self._model.loading * speaker.levels.get(value, 0) if speaker else 0.0 for value in self._values]
+            one = self._model.disturbances(levels, rng)
+            drawn += [one, tuple(2 * middle - found for middle, found in zip(known, one, strict=True))]
         return drawn
 
     def _closed(self, user: str, shares: Mapping[str, float]) -> Turn:

@@ -1,4 +1,4 @@
-"""The grammar of the organism's language: answers, descriptions and situations, drawn at random.
+"""The grammar of the organism's language: answers, descriptions, portraits and questions, drawn at random.
 
 An answer states one stance towards one value in two to four pieces, each a *deed* ("keep the old custom") or a
 *creed* ("tradition matters to me"). The parser (`parser.py`) reads them back, so that the stance of a text is
