@@ -190,7 +190,9 @@ def perfect_reading(scores: np.ndarray, form: str) -> np.ndarray:
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Pearson's r over all entries."""
+    """Pearson's r over all entries; nan where one side does not vary."""
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return math.nan
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 

@@ -105,9 +105,9 @@ PROFILES = replace(
     ROLES, until=1808, turns=6, glossed=0.0, situations=0.15, portraits=0.55, closed=0.25, meanings=0.05, written=0.7,
 )  # fmt: skip
 EVERYTHING = replace(
-    PROFILES, until=None, rate=0.2, described=0.3, role=0.25, described_role=0.3, neutral=0.15, about_the_described=0.4,
-    named=0.5, about_the_told=0.0, situations=0.4, portraits=0.4, closed=0.2, meanings=0.0, description_lengths=(8, 1,
-    1),
+    PROFILES, until=None, rate=0.4, described=0.35, role=0.2, described_role=0.3, neutral=0.15,
+    about_the_described=0.4, named=0.5, about_the_told=0.0, situations=0.4, portraits=0.35, closed=0.15, meanings=0.1,
+    description_lengths=(8, 1, 1),
 )  # fmt: skip
 LESSONS = (WORDS, BINDING, KEYINGS, ORDERS, PORTRAITS_OF_ROLES, ROLES, PROFILES, EVERYTHING)
 

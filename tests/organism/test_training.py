@@ -7,6 +7,7 @@ import torch
 from click.testing import CliRunner
 
 from nnvalue.organism import LESSONS
+from nnvalue.values import POLES
 from recipes import organism_batches, train_organism
 
 SETTINGS = ["--steps", "4", "--precision", "float32", "--checkpoint-every", "1", "--device", "cpu"]
@@ -43,12 +44,12 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch)
 
 
 def test_learning_rate_warms_up_and_falls():
-    rates = [train_organism.learning_rate(step, 2400, 1.0) for step in range(2400)]
+    rates = [train_organism.learning_rate(step, 3000, 1.0) for step in range(3000)]
     assert rates[0] == pytest.approx(0.04)
     assert rates[LESSONS[0].until - 1] == LESSONS[0].rate == 1.0
     assert rates[LESSONS[0].until] == LESSONS[1].rate
-    assert rates[2100] == LESSONS[-1].rate
-    assert rates[2250] == pytest.approx(LESSONS[-1].rate / 2)
+    assert rates[2700] == LESSONS[-1].rate
+    assert rates[2850] == pytest.approx(LESSONS[-1].rate / 2)
     assert 0 < rates[-1] < 0.01
 
 
@@ -62,3 +63,25 @@ def test_the_average_starts_at_the_weights_and_then_lags():
         model.weight.add_(1.0)
     train_organism.update_average(average, model, 10_000)
     assert torch.allclose(average["weight"], before + 0.005, atol=1e-6)
+
+
+def test_training_sees_nothing_of_the_test_split(edition):
+    held_out = {row["text"] for table in (edition.descriptions, edition.situations, edition.portraits)
+                for row in table if row["split"] == "test"}  # fmt: skip
+    held_out |= {row[pole] for row in edition.sentences if row["split"] == "test" for pole in POLES}
+    assert len(held_out) > 1000
+    assert not held_out & {text.text for text in organism_batches.written_texts()}
+    names = {role.name for role in organism_batches.shipped_roles() if role.split == "test"}
+    stream = organism_batches.new_corpus([], seed=3)
+    systems = [system for _ in range(3000) if (system := stream.draw().system)]
+    assert not any(name in system for system in systems for name in names)
+
+
+def test_lessons_end_where_a_pool_of_batches_does():
+    ends = [lesson.until for lesson in LESSONS[:-1]]
+    assert ends == sorted(ends)
+    assert LESSONS[-1].until is None
+    for before, end, after in zip(LESSONS, ends, LESSONS[1:], strict=False):
+        assert end % organism_batches.POOL == 0
+        assert organism_batches.lesson_at(end - 1).until == before.until
+        assert organism_batches.lesson_at(end).until == after.until
