@@ -101,8 +101,7 @@ def test_the_shares_of_the_options_are_those_of_the_speakers_score():
     for example in draws(2000, lesson=LESSONS[-2]):
         if example.system and example.system.endswith("Somebody leads."):
             for turn in example.turns:
-                if turn.user.startswith("A written portrait."):  # of power, reverse-keyed
-                    (form,) = (form for form in FORMS if form.ask("A written portrait.") == turn.user)
+                for form in (form for form in FORMS if form.ask("A written portrait.") == turn.user):  # reverse-keyed
                     expected = sum(form.scores[form.options.index(o)] * share for o, share in turn.shares.items())
                     unlike = causal_model().answers.says_like_me(score, -1)
                     exact = 3.5 - causal_model().answers.rating * score if form.name == "rating" else 1 + 5 * unlike
