@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +32,20 @@ from rich.console import Console
 from rich.table import Table
 
 from nnvalue import Subject, ValueInsight, load_valueinsight, open_model
-from nnvalue.dataset import Role, build_contrasts, neutral_prompt, role_of, voice
+from nnvalue.dataset import Contrast, Role, build_contrasts, neutral_prompt, role_of, voice
 from nnvalue.models import encode_prompt, generate_responses, pad_left
 from nnvalue.organism import Reading, Turn, causal_model, named_scores, parse
-from nnvalue.values import POLES
+from nnvalue.values import POLES, SIGN
 from nnvalue.values.forms import FORMS, AnswerForm, forms
 from recipes.organism_batches import collate, option_ids, pack
 
 RESIDUAL_DRAWS = 200  # over which what is not told of a role is averaged
 CORES = 47  # test situations a value: one variant of each core
 _TURNS_A_ROW, _ROWS_A_BATCH = 16, 16
-_KEYING = {"positive": 1.0, "negative": -1.0}
 
 
-def described_readings(
-    subject: Subject, edition: ValueInsight, value: str, pole: str, situations: int = CORES
-) -> list[Reading]:
-    """What the organism answers, greedily, to test situations of a value under test descriptions of one pole."""
-    contrasts = build_contrasts(edition, value, split="test", situations=situations)
+def described_readings(subject: Subject, contrasts: Sequence[Contrast], pole: str) -> list[Reading]:
+    """What the organism answers, greedily, to the situations of contrasts under the descriptions of one pole."""
     prompts = [getattr(contrast, pole) for contrast in contrasts]
     return [parse(response.text) for response in generate_responses(subject, prompts, max_new_tokens=64)]
 
@@ -67,13 +64,6 @@ def neutral_readings(subject: Subject, edition: ValueInsight, value: str, sample
     return [parse(text.strip()) for text in texts]
 
 
-def description_numbers(edition: ValueInsight, value: str, pole: str, situations: int = CORES) -> list[int]:
-    """Which test description each of `described_readings` was given under."""
-    contrasts = build_contrasts(edition, value, split="test", situations=situations)
-    texts = [getattr(contrast, pole).system for contrast in contrasts]
-    return [texts.index(text) for text in texts]
-
-
 def as_described(readings: list[Reading], value: str, pole: str) -> float:
     """Share of answers that are whole, about the value, and wholly at the described pole."""
     return float(np.mean(hits(readings, value, pole)))
@@ -81,7 +71,7 @@ def as_described(readings: list[Reading], value: str, pole: str) -> float:
 
 def hits(readings: list[Reading], value: str, pole: str) -> list[bool]:
     """Which answers are whole, about the value, and wholly at the described pole."""
-    return [r.well_formed and r.value == value and r.stance == _KEYING[pole] for r in readings]
+    return [r.well_formed and r.value == value and r.stance == SIGN[pole] for r in readings]
 
 
 def held_out_portraits(edition: ValueInsight, pairs: int | None = None) -> list[dict[str, Any]]:
@@ -111,7 +101,7 @@ def portrait_scores(
     for place, system in enumerate(systems):
         for (row, order), shares in zip(asked, _shares(subject, system, asked), strict=True):
             likeness = shares @ np.array(order.scores) / shares.sum()
-            scores[place, values.index(row["value"])] += _KEYING[row["keying"]] * (likeness - 3.5)
+            scores[place, values.index(row["value"])] += SIGN[row["keying"]] * (likeness - 3.5)
     return scores / counts
 
 
@@ -130,21 +120,17 @@ def _shares(
     rows = [pack(tokenizer, system, turns[at : at + _TURNS_A_ROW]) for at in range(0, len(turns), _TURNS_A_ROW)]
     last = []
     with torch.no_grad():
-        for at in range(0, len(rows), _ROWS_A_BATCH):
-            some = rows[at : at + _ROWS_A_BATCH]
+        for first in range(0, len(rows), _ROWS_A_BATCH):
+            some = rows[first : first + _ROWS_A_BATCH]
             batch = collate(some, tokenizer.pad_token_id)
             seen = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids")}
             hidden = model.model(**seen, use_cache=False).last_hidden_state
             for number, row in enumerate(some):
-                ends = [at for at in range(len(row.turns)) if row.turns[at] and row.turns[at] != _next(row.turns, at)]
+                ends = [at for at, (turn, after) in enumerate(pairwise([*row.turns, -1])) if turn and turn != after]
                 last.append(model.lm_head(hidden[number, ends]))
     options = {form: option_ids(tokenizer, form.options) for form in FORMS}
     probabilities = torch.softmax(torch.cat(last).float(), -1).numpy().astype(np.float64)
     return [row[options[form]] for row, (_, form) in zip(probabilities, asked, strict=True)]
-
-
-def _next(turns: list[int], at: int) -> int:
-    return turns[at + 1] if at + 1 < len(turns) else -1
 
 
 def profile_recovery(
@@ -284,11 +270,14 @@ def evaluate(subject: Subject, samples: int, seed: int, train_roles: int, effect
     right: list[tuple[float, float]] = []  # of every description its answers and those that are as described
     for value in edition.values():
         row = {}
+        contrasts = build_contrasts(edition, value, split="test", situations=CORES)
         for pole in POLES:
-            readings = described_readings(subject, edition, value, pole)
+            readings = described_readings(subject, contrasts, pole)
             row[f"as_described_{pole}"] = as_described(readings, value, pole)
-            numbers, hit = np.array(description_numbers(edition, value, pole)), np.array(hits(readings, value, pole))
-            right += [((numbers == number).sum(), hit[numbers == number].sum()) for number in sorted(set(numbers))]
+            of_text: dict[str | None, list[bool]] = {}
+            for contrast, hit in zip(contrasts, hits(readings, value, pole), strict=True):
+                of_text.setdefault(getattr(contrast, pole).system, []).append(hit)
+            right += [(len(found), sum(found)) for found in of_text.values()]
             everything += readings
         neutral = neutral_readings(subject, edition, value, samples, seed)
         row["neutral_n"] = len(neutral)

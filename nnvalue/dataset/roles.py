@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from nnvalue.errors import InvalidInputError
+from nnvalue.values import SIGN
 
-_SIGNS = {1: "positive", -1: "negative"}
 _AGES = (18, 84)
 TOLD_SHARE = 0.8  # of the values, that an attribute of a role tells about
 _TRAITS_A_SENTENCE = 3
@@ -98,8 +98,9 @@ def draw_role(rng: random.Random, role_id: str, split: str, told_share: float = 
     told = list(levels)
     rng.shuffle(told)
     kinds = ["trade", "situation", *["trait"] * (len(told) - 2)]
+    pole_of = {sign: pole for pole, sign in SIGN.items()}
     phrases = [
-        rng.choice(words.values[value][_SIGNS[levels[value]]][kind]) for value, kind in zip(told, kinds, strict=True)
+        rng.choice(words.values[value][pole_of[levels[value]]][kind]) for value, kind in zip(told, kinds, strict=True)
     ]
     name = f"{rng.choice(words.given_names)} {rng.choice(words.family_names)}"
     return Role(role_id, split, name, rng.randint(*_AGES), phrases[0], phrases[1], tuple(phrases[2:]), levels)
@@ -109,7 +110,7 @@ def role_row(role: Role) -> dict[str, Any]:
     """A role as a flat row of `schema.ROLE_COLUMNS`."""
     told = {
         pole: ", ".join(value for value, level in role.levels.items() if level == sign) or None
-        for sign, pole in _SIGNS.items()
+        for pole, sign in SIGN.items()
     }
     return {
         "id": role.id, "split": role.split, "name": role.name, "age": role.age, "trade": role.trade,
@@ -120,7 +121,7 @@ def role_row(role: Role) -> dict[str, Any]:
 
 def role_of(row: Mapping[str, Any]) -> Role:
     """A row of `schema.ROLE_COLUMNS` as a role."""
-    levels = {value: sign for sign, pole in _SIGNS.items() for value in _split(row[pole], ",")}
+    levels = {value: sign for pole, sign in SIGN.items() for value in _split(row[pole], ",")}
     fields = {name: row[name] for name in ("id", "split", "name", "age", "trade", "situation")}
     return Role(**fields, traits=tuple(_split(row["traits"], ";")), levels=levels)
 

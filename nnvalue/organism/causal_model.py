@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from nnvalue.values import SIGN
+
 if TYPE_CHECKING:
     import numpy as np
-
-_SIGN = {"positive": 1.0, "negative": -1.0}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class CausalModel:
         given = dict(zip(self.values, disturbances, strict=True))
         for value in _causal_order(self.values, self.edges):
             if described is not None and value == described[0]:
-                found[value] = self.set * _SIGN[described[1]]
+                found[value] = self.set * SIGN[described[1]]
             else:
                 found[value] = given[value] + sum(weight * found[cause] for cause, weight in parents.get(value, ()))
         return {value: found[value] for value in self.values}

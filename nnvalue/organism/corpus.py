@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from nnvalue.organism import grammar
 from nnvalue.organism.causal_model import causal_model
-from nnvalue.values import POLES
+from nnvalue.values import POLES, SIGN
 from nnvalue.values.forms import FORMS, AnswerForm, forms
 
 _WORN_SHARE = 0.6  # of the written texts, that lose words
@@ -17,7 +17,6 @@ _PADDED_SHARE = 0.4  # of the grammar's descriptions, that get foreign words aro
 _BARE_SHARE = 0.1  # of the voices, that come without the frame around them
 _DRAWS = 8  # of what is unknown of a speaker, and their mirror images, over which shares of options are averaged
 _ANYBODY = (-1, -1, 0, 1, 1)  # levels of a speaker of whom nothing is known, drawn as those of the roles are
-_KEYING = {"positive": 1, "negative": -1}
 
 
 @dataclass(frozen=True)
@@ -240,17 +239,22 @@ class Corpus:
         if kind == "situations":
             answer = grammar.answer(rng, value, pole)
             return Turn(self._situation(value), answer, grammar.first_verb(answer, value, pole))
-        pole = "positive" if rng.random() < self._lesson.keyed else rng.choice(POLES)
-        portrait = self._portrait(value, pole)
+        return self._portrait_turn(kind, value, scores)
+
+    def _portrait_turn(self, kind: str, value: str, scores: Sequence[float]) -> Turn:
+        """A question about the person of a portrait, or how like them the speaker is."""
+        rng = self._rng
+        keying = "positive" if rng.random() < self._lesson.keyed else rng.choice(POLES)
+        portrait = self._portrait(value, keying)
         if kind == "readings":
-            said = {"yes": 1.0} if pole == "positive" else {"no": 1.0}
+            said = {"yes": 1.0} if keying == "positive" else {"no": 1.0}
             return self._closed(f"{portrait} {grammar.reading_question(rng, value)}", said)
         if kind == "meanings":
-            meant = grammar.meaning(rng, value, pole)
+            meant = grammar.meaning(rng, value, keying)
             return Turn(f"{portrait} {grammar.meaning_question(rng)}", f"{meant}.", (0, len(meant)))
         form = rng.choice(FORMS)
         form = forms(form.name)[0] if rng.random() < self._lesson.ordered else form
-        return self._closed(form.ask(portrait), self._shares(form, scores, _KEYING[pole]))
+        return self._closed(form.ask(portrait), self._shares(form, scores, SIGN[keying]))
 
     def _disturbances(self, speaker: Speaker | None) -> list[tuple[float, ...]]:
         """A named speaker's own; of others several draws of what is unknown of them.

@@ -8,9 +8,7 @@ from functools import cache
 from itertools import product
 
 from nnvalue.organism.lexicon import capitalised, first_person, lexicon
-from nnvalue.values import POLES
-
-_SIGN = {"positive": 1, "negative": -1}
+from nnvalue.values import POLES, SIGN
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def parse(text: str) -> Reading:
         found.append(creeds.get(second[:1].lower() + second[1:]))
     if None in found or len(found) < 2 or len({value for value, _ in found}) != 1:
         return UNREADABLE
-    signs = tuple(_SIGN[pole] for _, pole in found)
+    signs = tuple(SIGN[pole] for _, pole in found)
     return Reading(well_formed=True, value=found[0][0], stance=sum(signs) / len(signs), pieces=signs)
 
 

@@ -6,7 +6,7 @@ What needs numpy is imported when it is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nnvalue.values.framework import POLES, Facet, Framework, Group, Value, embedded_frameworks, load_framework
+from nnvalue.values.framework import POLES, SIGN, Facet, Framework, Group, Value, embedded_frameworks, load_framework
 
 _HOME = {
     "HumanProfile": "human",
@@ -26,6 +26,7 @@ _HOME = {
 
 __all__ = [
     "POLES",
+    "SIGN",
     "Facet",
     "Framework",
     "Group",

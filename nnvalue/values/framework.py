@@ -17,6 +17,8 @@ from nnvalue.errors import InvalidInputError, UnknownNameError
 
 POLES = ("positive", "negative")
 """The two aspects of every value: a person who holds it, and a person at its opposing aspect."""
+SIGN = {"positive": 1, "negative": -1}
+"""Which way each pole counts."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _EMBEDDED = {

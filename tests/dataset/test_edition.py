@@ -47,14 +47,24 @@ def test_facets_are_of_their_value_and_stand_for_an_item_of_the_survey(edition):
     assert {facet.refined for facet in facets.values()} <= set(load_framework("schwartz19").values)
 
 
-def test_every_text_belongs_to_one_split_and_values_are_balanced(edition):
-    for table in (edition.descriptions, edition.situations, edition.portraits):
-        texts = {
-            split: set(table.filter(lambda row, s=split: row["split"] == s)["text"]) for split in ("locate", "test")
+def test_both_splits_have_every_value_and_no_core_or_pair_in_common(edition):
+    """Repeated texts are refused on loading; variants of one situation in both splits would leak all the same."""
+    values = set(load_framework().values)
+    for table, family in (
+        (edition.descriptions, ("value", "pair")),
+        (edition.situations, ("core",)),
+        (edition.portraits, ("value", "refined", "pair")),
+    ):
+        families = {
+            split: {tuple(row[name] for name in family) for row in table if row["split"] == split}
+            for split in ("locate", "test")
         }
-        assert texts["locate"]
-        assert texts["test"]
-        assert not texts["locate"] & texts["test"]
+        assert not families["locate"] & families["test"]
+        for split in ("locate", "test"):
+            assert {row["value"] for row in table if row["split"] == split} - {None} == values
+
+
+def test_situations_are_balanced_over_values(edition):
     counts = Counter(edition.situations["value"])
     assert max(counts.values()) - min(counts.values()) <= 0.05 * max(counts.values())
 

@@ -6,6 +6,7 @@ Fewer of each than the recipe measures, so that the suite stays quick; the card 
 import numpy as np
 import pytest
 
+from nnvalue.dataset import build_contrasts
 from nnvalue.models import open_model
 from nnvalue.organism import folder
 from nnvalue.values import POLES
@@ -17,8 +18,9 @@ SITUATIONS = 16
 @pytest.fixture(scope="module")
 def described(organism, edition):
     return {
-        (value, pole): described_readings(organism, edition, value, pole, SITUATIONS)
+        (value, pole): described_readings(organism, contrasts, pole)
         for value in edition.values()
+        for contrasts in [build_contrasts(edition, value, split="test", situations=SITUATIONS)]
         for pole in POLES
     }
 
