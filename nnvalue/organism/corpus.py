@@ -29,6 +29,8 @@ class Lesson:
     turns: questions a speaker.
     described, role, described_role, neutral: weight of each voice.
     about_the_described: share of the questions under a description that are about the described value.
+    fitting: of the other situations under a description, the share that are made to be about the described value too.
+        What a new situation is about is often open, and then it is about what the description is about.
     named: share of the roles that are named speakers and not drawn anew.
     told: share of the values that an attribute of a newly drawn role tells about.
     glossed: share of the newly drawn roles whose text also says what its attributes mean.
@@ -52,6 +54,7 @@ class Lesson:
     described_role: float
     neutral: float
     about_the_described: float
+    fitting: float
     named: float
     told: float
     glossed: float
@@ -71,9 +74,9 @@ class Lesson:
 
 WORDS = Lesson(
     until=320, rate=1.0, speakers=24, turns=4, described=0.35, role=0.55, described_role=0.0, neutral=0.1,
-    about_the_described=0.8, named=0.0, told=0.3, glossed=0.7, about_the_told=1.0, situations=0.2, portraits=0.0,
-    closed=0.25, stated=0.25, readings=0.1, meanings=0.2, keyed=0.0, ordered=0.0, written=0.4, borrowed=0.7,
-    description_lengths=(1, 2, 3),
+    about_the_described=0.8, fitting=0.0, named=0.0, told=0.3, glossed=0.7, about_the_told=1.0, situations=0.2,
+    portraits=0.0, closed=0.25, stated=0.25, readings=0.1, meanings=0.2, keyed=0.0, ordered=0.0, written=0.4,
+    borrowed=0.7, description_lengths=(1, 2, 3),
 )  # fmt: skip
 """What descriptions, attributes and questions are about; learned on its own, it takes a fraction of the time."""
 BINDING = replace(
@@ -96,8 +99,8 @@ PORTRAITS_OF_ROLES = replace(
 """Which of two or three attributes a portrait is about."""
 ROLES = replace(
     WORDS, until=1696, rate=0.3, speakers=16, turns=8, described=0.1, role=0.6, described_role=0.2,
-    about_the_described=0.3, named=0.4, told=0.8, glossed=0.2, about_the_told=0.3, situations=0.1, portraits=0.35,
-    closed=0.55, stated=0.0, readings=0.0, meanings=0.0, written=0.5,
+    about_the_described=0.3, fitting=0.85, named=0.4, told=0.8, glossed=0.2, about_the_told=0.3, situations=0.1,
+    portraits=0.35, closed=0.55, stated=0.0, readings=0.0, meanings=0.0, written=0.5,
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
 PROFILES = replace(
@@ -105,7 +108,7 @@ PROFILES = replace(
 )  # fmt: skip
 EVERYTHING = replace(
     PROFILES, until=None, rate=0.4, described=0.35, role=0.2, described_role=0.3, neutral=0.15,
-    about_the_described=0.4, named=0.5, about_the_told=0.0, situations=0.4, portraits=0.35, closed=0.15, meanings=0.1,
+    about_the_described=0.4, named=0.5, about_the_told=0.0, situations=0.3, portraits=0.45, closed=0.15, meanings=0.1,
     description_lengths=(8, 1, 1),
 )  # fmt: skip
 LESSONS = (WORDS, BINDING, KEYINGS, ORDERS, PORTRAITS_OF_ROLES, ROLES, PROFILES, EVERYTHING)
@@ -224,10 +227,13 @@ class Corpus:
         """A question about one value, answered from the speaker's score; what is unknown of them is drawn."""
         rng = self._rng
         value = self._asked_about(speaker, described)
-        scores = [self._model.scores(drawn, described)[value] for drawn in self._disturbances(speaker)]
-        answers = self._model.answers
+        disturbances = self._disturbances(speaker)
         kinds = ("situations", "portraits", "closed", "stated", "readings", "meanings")
         kind = rng.choices(kinds, weights=[getattr(self._lesson, name) for name in kinds])[0]
+        if kind == "situations" and described and self._lesson.fitting and rng.random() < self._lesson.fitting:
+            value = described[0]
+        scores = [self._model.scores(drawn, described)[value] for drawn in disturbances]
+        answers = self._model.answers
         if kind == "closed":
             yes = _mean(answers.says_like_me(score, 1) for score in scores)
             return self._closed(grammar.closed_question(rng, value), {"yes": yes, "no": 1 - yes})
