@@ -44,6 +44,7 @@ def build_contrasts(
     split: str = "locate",
     seed: int = 0,
     system_prompt: str = SYSTEM_PROMPT,
+    null_of: str | None = None,
 ) -> list[Contrast]:
     """Contrasts of one basic value, in a seeded order; a function of the arguments alone.
 
@@ -55,6 +56,8 @@ def build_contrasts(
         situations: how many situations; None for all of the split. Fewer are a prefix of more.
         folds: at most so many folds.
         system_prompt: frame with the field `{description}`.
+        null_of: a pole. Both arms then come from it, from disjoint halves of each fold's descriptions: an A/A contrast,
+            which shows what descriptions that differ in wording only do.
 
     Raises:
         UnknownNameError: the dataset has no situations for the value.
@@ -74,17 +77,30 @@ def build_contrasts(
             f"split; ask for at most {len(asked)}."
         )
     pairs = _description_pairs(edition, value, split)
+    needed = 1 if null_of is None else 2
+    if len(pairs) < needed:
+        raise DatasetError(
+            f"Two arms of one pole need two descriptions at least; {edition.name} has {len(pairs)} of '{value}' in its "
+            f"'{split}' split."
+        )
     rng = random.Random(f"{seed}/{value}/{split}")
     cores = sorted({row["core"] for row in asked})
     rng.shuffle(cores)
     rng.shuffle(pairs)
-    folds = min(folds, len(pairs), len(cores))
+    folds = min(folds, len(pairs) // needed, len(cores))
     fold_of = {core: number % folds for number, core in enumerate(cores)}
     asked = _variants_in_turn(asked, cores, rng)
-    return [
-        _contrast(row, fold_of[row["core"]], rng.choice(pairs[fold_of[row["core"]] :: folds]), system_prompt)
-        for row in asked[:situations]
-    ]
+    made = []
+    for row in asked[:situations]:
+        fold = fold_of[row["core"]]
+        own = pairs[fold::folds]
+        if null_of is None:
+            pair = rng.choice(own)
+        else:
+            half = len(own) // 2
+            pair = dict(zip(POLES, (rng.choice(arm)[null_of] for arm in (own[:half], own[half:])), strict=True))
+        made.append(_contrast(row, fold, pair, system_prompt))
+    return made
 
 
 def _rows_of(table: Dataset, value: str, split: str) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@ import pytest
 
 from nnvalue.dataset import build_contrasts
 from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
+from nnvalue.values import POLES
 
 
 def rows(edition, table, value, split):
@@ -81,3 +82,22 @@ def test_contrasts_are_a_function_of_the_seed_and_fewer_are_a_prefix(edition):
 def test_impossible_contrasts_are_refused(edition, arguments, error, message):
     with pytest.raises(error, match=message):
         build_contrasts(edition, **arguments)
+
+
+def test_the_arms_of_a_null_contrast_share_a_pole_and_no_description(edition):
+    """Were a description in both arms, the null would be narrower than what other wordings alone do."""
+    described = {row["text"]: row for row in rows(edition, "descriptions", "power", "locate")}
+    poles = {pole: [text for text, row in described.items() if row["pole"] == pole] for pole in POLES}
+    contrasts = build_contrasts(edition, "power", null_of="negative")
+    arms = {pole: {} for pole in POLES}
+    for contrast in contrasts:
+        for arm in POLES:
+            system = getattr(contrast, arm).system
+            (text,) = (text for text in poles["negative"] if text in system)
+            arms[arm].setdefault(text, set()).add(contrast.fold)
+    assert not set(arms["positive"]) & set(arms["negative"])
+    assert len(arms["positive"]) == len(arms["negative"]) == len(poles["negative"]) / 2
+    assert all(len(folds) == 1 for arm in arms.values() for folds in arm.values())
+    assert [c.situation_id for c in contrasts] == [
+        c.situation_id for c in build_contrasts(edition, "power", null_of="positive")
+    ]
