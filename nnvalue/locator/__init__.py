@@ -1,6 +1,6 @@
 """Locating: collect → statistics → score → rank → `ValueNeurons`."""
 
-from nnvalue.locator.collect import gather_contrasts
+from nnvalue.locator.collect import Reading, gather_contrasts, gather_readings
 from nnvalue.locator.moments import Moments
 from nnvalue.locator.pipeline import LocateConfig, locate
 from nnvalue.locator.quantiles import exact_quantiles
@@ -10,6 +10,7 @@ from nnvalue.locator.select import Selection, Threshold, TopK, select_neurons
 __all__ = [
     "LocateConfig",
     "Moments",
+    "Reading",
     "Scores",
     "Selection",
     "Threshold",
@@ -17,6 +18,7 @@ __all__ = [
     "exact_quantiles",
     "firing_difference",
     "gather_contrasts",
+    "gather_readings",
     "locate",
     "select_neurons",
     "split_half_reliability",

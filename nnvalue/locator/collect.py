@@ -18,24 +18,45 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import nnsight
 import torch
 from torch import Tensor
 
 from nnvalue.artifacts import Journal
-from nnvalue.errors import DatasetError, InvalidInputError, NumericalError, ResultError
+from nnvalue.errors import DatasetError, InvalidInputError, NumericalError, ResultError, UnknownNameError
 from nnvalue.locator.moments import ContrastMoments, ContrastSums
-from nnvalue.models import Bundle, Load, Response, Subject, pad_left, plan_batches
+from nnvalue.models import SITES, Bundle, Load, Response, Subject, pad_left, plan_batches
 from nnvalue.progress import DETAIL, Progress, silent
 from nnvalue.traces import add_up, collect_contrasts, count_digits, read_activation
 
+TOKENS = ("response", "last_prompt", "prompt")
+"""Which tokens count: those of the response that decoding feeds, the last of the prompt, or all of the prompt."""
 _COUNTING, _RANKING = "collecting activations", "taking quantiles"
 _DTYPES = ("float32", "bfloat16", "float16")
 _DONE, _DTYPE = "batches_done", "dtype"
 _CHEAP_WRITE_SECONDS = 0.5
 _LEAN = {"use_cache": False, "logits_to_keep": 1}
+
+
+class Reading(NamedTuple):
+    """What is read of a pass: a site (`gate` or `down_in`) and which tokens count (one of `TOKENS`)."""
+
+    site: str
+    tokens: str = "response"
+
+    def check(self) -> Reading:
+        """Itself; raises UnknownNameError."""
+        if self.site not in SITES:
+            raise UnknownNameError("site", self.site, SITES)
+        if self.tokens not in TOKENS:
+            raise UnknownNameError("choice of tokens", self.tokens, TOKENS)
+        return self
+
+    def count(self, response: Response) -> int:
+        """How many tokens of a response count."""
+        return {"response": len(response.fed_ids), "last_prompt": 1, "prompt": len(response.prompt_ids)}[self.tokens]
 
 
 class TeacherForcedBatches:
@@ -45,8 +66,8 @@ class TeacherForcedBatches:
     counted tokens, the latter three int64 `[batch, token]`.
     """
 
-    def __init__(self, responses: Sequence[Response], batch_tokens: int, pad_id: int) -> None:
-        self._responses, self._pad_id = responses, pad_id
+    def __init__(self, responses: Sequence[Response], batch_tokens: int, pad_id: int, tokens: str = "response") -> None:
+        self._responses, self._pad_id, self._tokens = responses, pad_id, tokens
         self.plan = plan_batches([_length(response) for response in responses], batch_tokens)
 
     def __len__(self) -> int:
@@ -54,22 +75,33 @@ class TeacherForcedBatches:
 
     def __getitem__(self, number: int) -> tuple[list[int], Tensor, Tensor, Tensor]:
         rows = self.plan[number]
-        return rows, *teacher_forced([self._responses[row] for row in rows], self._pad_id)
+        return rows, *teacher_forced([self._responses[row] for row in rows], self._pad_id, self._tokens)
 
     def __iter__(self) -> Iterator[tuple[list[int], Tensor, Tensor, Tensor]]:
         return (self[number] for number in range(len(self)))
 
 
-def teacher_forced(responses: Sequence[Response], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Prompts with their responses as a batch: token ids, attention mask and mask of the tokens that count.
+def teacher_forced(responses: Sequence[Response], pad_id: int, *tokens: str) -> tuple[Tensor, ...]:
+    """Prompts with their responses as a batch: token ids, attention mask, and a mask of each choice of tokens.
 
-    All three are int64 `[batch, token]`.
+    All are int64 `[batch, token]`. Without a choice the tokens of the response count.
     """
     ids, attention = pad_left([(*response.prompt_ids, *response.fed_ids) for response in responses], pad_id)
-    counted = torch.zeros_like(attention)
-    for place, response in enumerate(responses):
-        counted[place, ids.shape[1] - len(response.fed_ids) :] = 1
-    return ids, attention, counted
+    return ids, attention, *(_counted(responses, ids.shape[1], choice) for choice in tokens or TOKENS[:1])
+
+
+def _counted(responses: Sequence[Response], width: int, tokens: str) -> Tensor:
+    """int64 `[batch, token]`, 1 where a token of the choice stands in rows that are padded on the left."""
+    counted = torch.zeros(len(responses), width, dtype=torch.int64)
+    for row, response in zip(counted, responses, strict=True):
+        prompt_end = width - len(response.fed_ids)
+        first, end = {
+            "response": (prompt_end, width),
+            "last_prompt": (prompt_end - 1, prompt_end),
+            "prompt": (prompt_end - len(response.prompt_ids), prompt_end),
+        }[tokens]
+        row[first:end] = 1
+    return counted
 
 
 def gather_contrasts(
@@ -78,13 +110,27 @@ def gather_contrasts(
     negative: Sequence[Response],
     folds: Sequence[int],
     site: str,
+    tokens: str = "response",
+    **settings: Any,
+) -> ContrastMoments:
+    """Statistics of contrasts in one reading; see `gather_readings`, which takes the same settings."""
+    reading = Reading(site, tokens)
+    return gather_readings(subject, positive, negative, folds, [reading], **settings)[reading]
+
+
+def gather_readings(
+    subject: Subject,
+    positive: Sequence[Response],
+    negative: Sequence[Response],
+    folds: Sequence[int],
+    readings: Sequence[Reading],
     *,
     batch_tokens: int = 8192,
     journal: Journal | None = None,
     journal_key: str = "contrasts",
     progress: Progress = silent,
-) -> ContrastMoments:
-    """Statistics of contrasts at a site, by fold. Memory does not depend on how many responses there are.
+) -> dict[Reading, ContrastMoments]:
+    """Statistics of contrasts by fold, of all readings in one pass; memory does not grow with the responses.
 
     Both responses of a contrast go through the model in one batch. With a journal, what is done is kept bundle by
     bundle, and a run that was stopped goes on from there.
@@ -92,11 +138,12 @@ def gather_contrasts(
     Args:
         positive, negative: the responses under either pole, contrast by contrast.
         folds: the fold of each contrast, from 0.
-        site: `gate` or `down_in`.
+        readings: what to read; at least one.
 
     Raises:
-        NumericalError: NaN or infinity at the site; names the layers.
+        NumericalError: NaN or infinity at a site; names the layers.
         DatasetError: no response has a token that counts.
+        UnknownNameError: a site or a choice of tokens that does not exist.
         InvalidInputError: not as many responses under one pole as under the other, or not as many folds.
     """
     if not len(positive) == len(negative) == len(folds):
@@ -104,11 +151,12 @@ def gather_contrasts(
             f"Contrasts need a response under either pole and a fold each; {len(positive)} positive and "
             f"{len(negative)} negative ones and {len(folds)} folds are given."
         )
-    if not any(response.fed_ids for response in (*positive, *negative)):
+    readings = list(dict.fromkeys(reading.check() for reading in readings))
+    counts = torch.tensor([[[r.count(one) for one in pole] for pole in (positive, negative)] for r in readings])
+    if not counts.flatten(1).any(1).all():
         raise DatasetError("All responses are empty, so there is nothing to count; does the model answer prompts?")
-    counts = torch.tensor([[len(response.fed_ids) for response in pole] for pole in (positive, negative)])
     places = [[place for place, fold in enumerate(folds) if fold == number] for number in range(max(folds) + 1)]
-    batches = ContrastBatches(subject, positive, negative, places, site, batch_tokens)
+    batches = ContrastBatches(subject, positive, negative, places, readings, batch_tokens)
     sums = _running_sums(
         subject, batches.loads, batches.sums_of, [batches.zero() for _ in places], journal, f"{journal_key}-fold",
         _Stage(_COUNTING, len(batches.loads), progress),
@@ -118,9 +166,13 @@ def gather_contrasts(
         raise ResultError(
             f"The activations changed their dtype ({', '.join(sorted(dtypes))}); run it afresh (--overwrite)."
         )
-    tokens = torch.stack([counts[:, place].sum(1) for place in places], dim=1)
-    contrasts = torch.stack([(counts[:, place] > 0).all(0).sum() for place in places])
-    return ContrastMoments.of([ContrastSums(**made) for made in sums], tokens, contrasts, dtypes.pop())
+    by_fold, dtype = [ContrastSums(**made) for made in sums], dtypes.pop()
+    tokens = torch.stack([counts[:, :, place].sum(2) for place in places], dim=2)  # [reading, pole, fold]
+    contrasts = torch.stack([(counts[:, :, place] > 0).all(1).sum(1) for place in places], dim=1)  # [reading, fold]
+    return {
+        reading: ContrastMoments.of(by_fold, number, tokens[number], contrasts[number], dtype)
+        for number, reading in enumerate(readings)
+    }
 
 
 class ContrastBatches:
@@ -135,10 +187,13 @@ class ContrastBatches:
         positive: Sequence[Response],
         negative: Sequence[Response],
         folds: Sequence[Sequence[int]],
-        site: str,
+        readings: Sequence[Reading],
         batch_tokens: int,
     ) -> None:
-        self._subject, self._poles, self._site = subject, (positive, negative), site
+        self._subject, self._poles = subject, (positive, negative)
+        self._names = [site for site in SITES if any(reading.site == site for reading in readings)]
+        self._choices = list(dict.fromkeys(reading.tokens for reading in readings))
+        self._readings = [(self._names.index(site), self._choices.index(tokens)) for site, tokens in readings]
         lengths = [max(map(_length, pair)) for pair in zip(positive, negative, strict=True)]
         self.plan: list[list[int]] = []
         self.loads: list[Load] = []
@@ -148,37 +203,43 @@ class ContrastBatches:
                 self.plan.append(rows)
                 self.loads.append(_load(2 * len(rows) * max(lengths[row] for row in rows), fold))
 
-    def batch(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+    def batch(self, number: int) -> tuple[Tensor, ...]:
         """As `teacher_forced`: the positive responses of some contrasts, then the negative ones."""
         rows = [pole[place] for pole in self._poles for place in self.plan[number]]
-        return teacher_forced(rows, self._subject.pad_id)
+        return teacher_forced(rows, self._subject.pad_id, *self._choices)
 
     def zero(self) -> dict[str, Tensor]:
         """The sums of nothing."""
-        shape = (self._subject.anatomy.layers, self._subject.anatomy.width)
+        shape = (len(self._readings), self._subject.anatomy.layers, self._subject.anatomy.width)
         return ContrastSums.zero(*shape).tensors()
 
     def sums_of(self, bundle: Bundle, backend: Any) -> dict[str, Tensor]:
         """The sums of some batches, and an empty tensor of the activations' dtype."""
         batches = [self.batch(number) for number in bundle]
-        anatomy = self._subject.anatomy
-        sums, dtype = sum_contrasts(self._subject.model, anatomy.sites(self._site), batches, backend)
+        sites = [*zip(*(self._subject.anatomy.sites(name) for name in self._names), strict=True)]
+        sums, dtype = sum_contrasts(self._subject.model, sites, batches, self._readings, backend)
         _check_delivery(sums, self.zero(), self._subject)
         if dtype not in _DTYPES:
             raise ResultError(f"{self._subject.runtime.name} delivered activations of dtype {str(dtype)[:20]}.")
-        _refuse_non_finite(sums, self._site)
+        for place, (site, _) in enumerate(self._readings):
+            _refuse_non_finite({name: value[place] for name, value in sums.items()}, self._names[site])
         return {**sums, _DTYPE: torch.empty(0, dtype=getattr(torch, dtype))}
 
 
 def sum_contrasts(
-    model: Any, sites: Sequence[str], batches: Sequence[tuple[Tensor, Tensor, Tensor]], backend: Any = None
+    model: Any,
+    sites: Sequence[Sequence[str]],
+    batches: Sequence[tuple[Tensor, ...]],
+    readings: Sequence[tuple[int, int]],
+    backend: Any = None,
 ) -> tuple[dict[str, Tensor], str]:
     """Sums of contrasts over some batches, in one session.
 
     Args:
-        sites: one a layer, in forward order.
+        sites: of each layer the sites that are read, in forward order.
         batches: of `teacher_forced`; the first half of the rows under the positive pole, the second half the same
             contrasts under the negative one.
+        readings: as `collect_contrasts` takes them.
         backend: nnsight's; None for this process.
 
     Returns:
@@ -186,20 +247,20 @@ def sum_contrasts(
     """
     with model.session(backend=backend):
         total, dtype = None, ""
-        for left, (ids, attention, counted) in zip(range(len(batches) - 1, -1, -1), batches, strict=True):
+        for left, (ids, attention, *masks) in zip(range(len(batches) - 1, -1, -1), batches, strict=True):
             with torch.no_grad(), model.trace(ids, attention_mask=attention, **_LEAN) as tracer:
-                first = int(counted.any(0).long().argmax())
-                part, dtype = collect_contrasts(model, sites, counted, first)
+                part, dtype = collect_contrasts(model, sites, masks, readings)
                 if not left:
                     tracer.stop()
             total = add_up(total, part)
-        poles = total[:6].unflatten(0, (2, 3))
+        poles = total[:, :6].unflatten(1, (2, 3))
+        paired = total[:, 6:].unflatten(1, (2, 2)).float()
         sums = {
-            "fired": poles[:, 0].round().to(torch.int32),
-            "total": poles[:, 1].clone(),
-            "squares": poles[:, 2].clone(),
-            "difference": total[6].float(),
-            "difference_squares": total[7].float(),
+            "fired": poles[:, :, 0].round().to(torch.int32),
+            "total": poles[:, :, 1].clone(),
+            "squares": poles[:, :, 2].clone(),
+            "difference": paired[:, :, 0].clone(),
+            "difference_squares": paired[:, :, 1].clone(),
         }
         sums, dtype = nnsight.save(sums), nnsight.save(dtype)
     return sums, dtype

@@ -50,12 +50,12 @@ class Moments:
 
 @dataclass(frozen=True)
 class ContrastSums:
-    """What one bundle of contrasts comes to; 48 bytes a neuron.
+    """What one bundle of contrasts comes to; 56 bytes a neuron and reading.
 
-    fired: int32 `[pole, layer, neuron]`, positive pole first.
-    total, squares: float64 `[pole, layer, neuron]`.
-    difference, difference_squares: float32 `[layer, neuron]`, Σd and Σd² over contrasts, where d is the difference of
-        the firing rates of a contrast's two responses (positive − negative).
+    fired: int32 `[reading, pole, layer, neuron]`, positive pole first.
+    total, squares: float64 `[reading, pole, layer, neuron]`.
+    difference, difference_squares: float32 `[reading, 2, layer, neuron]`, Σd and Σd² over contrasts; first of the
+        difference of firing rates, then of that of means (positive − negative).
     """
 
     fired: Tensor
@@ -65,10 +65,10 @@ class ContrastSums:
     difference_squares: Tensor
 
     @classmethod
-    def zero(cls, layers: int, width: int) -> ContrastSums:
+    def zero(cls, readings: int, layers: int, width: int) -> ContrastSums:
         """Nothing counted yet."""
-        poles = torch.zeros(2, layers, width, dtype=torch.float64)
-        paired = torch.zeros(layers, width, dtype=torch.float32)
+        poles = torch.zeros(readings, 2, layers, width, dtype=torch.float64)
+        paired = poles.to(torch.float32)
         return cls(poles.to(torch.int32), poles, poles, paired, paired)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -77,42 +77,61 @@ class ContrastSums:
 
 
 @dataclass(frozen=True)
-class ContrastMoments:
-    """The statistics of one value: those of its poles, and of the paired difference between them.
+class PairedDifference:
+    """The difference d of a contrast's two averages, over contrasts: every contrast weighs the same, long or short.
 
-    contrasts: int64 `[fold]`, contrasts both of whose responses have counted tokens.
-    difference, difference_squares: float64 `[fold, layer, neuron]`, Σd and Σd² over these (see `ContrastSums`).
+    contrasts: int64 `[fold]`, contrasts with counted tokens on both sides.
+    total, squares: float64 `[fold, layer, neuron]`, Σd and Σd².
+    """
+
+    contrasts: Tensor
+    total: Tensor
+    squares: Tensor
+
+    def mean(self) -> Tensor:
+        """Mean of d over contrasts, float64 `[layer, neuron]`."""
+        return self.total.sum(0) / max(1, int(self.contrasts.sum()))
+
+    def standard_error(self) -> Tensor:
+        """Standard error of `mean` were contrasts independent, float64 `[layer, neuron]`; NaN for fewer than two."""
+        n = int(self.contrasts.sum())
+        if n < 2:
+            return torch.full_like(self.total[0], torch.nan)
+        variance = (self.squares.sum(0) - n * self.mean().square()) / (n - 1)
+        return (variance.clamp(min=0) / n).sqrt()
+
+    def fold_means(self) -> Tensor:
+        """Mean of d in every fold that has contrasts, float64 `[fold, layer, neuron]`."""
+        used = self.contrasts > 0
+        return self.total[used] / self.contrasts[used].view(-1, 1, 1)
+
+
+@dataclass(frozen=True)
+class ContrastMoments:
+    """The statistics of one value in one reading: those of its poles, and of the paired differences between them.
+
+    firing, mean: the paired difference of firing rates, and of mean activations.
     dtype: that of the activations, e.g. `float32`.
     """
 
     positive: Moments
     negative: Moments
-    contrasts: Tensor
-    difference: Tensor
-    difference_squares: Tensor
+    firing: PairedDifference
+    mean: PairedDifference
     dtype: str
 
     @classmethod
-    def of(cls, folds: Sequence[ContrastSums], tokens: Tensor, contrasts: Tensor, dtype: str) -> ContrastMoments:
-        """From the sums of every fold; `tokens` is int64 `[pole, fold]`."""
+    def of(
+        cls, folds: Sequence[ContrastSums], reading: int, tokens: Tensor, contrasts: Tensor, dtype: str
+    ) -> ContrastMoments:
+        """From the sums of every fold; `tokens` is int64 `[pole, fold]`, `contrasts` int64 `[fold]`."""
 
         def stacked(name: str, kind: torch.dtype) -> Tensor:
-            return torch.stack([getattr(fold, name) for fold in folds]).to(kind)
+            return torch.stack([getattr(fold, name)[reading] for fold in folds]).to(kind)
 
         fired, total = stacked("fired", torch.int64), stacked("total", torch.float64)
         squares = stacked("squares", torch.float64)
         poles = (Moments(tokens[pole], fired[:, pole], total[:, pole], squares[:, pole]) for pole in (0, 1))
-        paired = (stacked(name, torch.float64) for name in ("difference", "difference_squares"))
-        return cls(*poles, contrasts, *paired, dtype)
-
-    def mean_difference(self) -> Tensor:
-        """Mean of d over contrasts, float64 `[layer, neuron]`: every contrast weighs the same, long or short."""
-        return self.difference.sum(0) / max(1, int(self.contrasts.sum()))
-
-    def standard_error(self) -> Tensor:
-        """Standard error of `mean_difference` over contrasts, float64 `[layer, neuron]`; NaN for fewer than two."""
-        n = int(self.contrasts.sum())
-        if n < 2:
-            return torch.full_like(self.difference[0], torch.nan)
-        variance = (self.difference_squares.sum(0) - n * self.mean_difference().square()) / (n - 1)
-        return (variance.clamp(min=0) / n).sqrt()
+        sums = [stacked(name, torch.float64) for name in ("difference", "difference_squares")]
+        paired = (PairedDifference(contrasts, *(kind[:, place] for kind in sums)) for place in (0, 1))
+        return cls(*poles, *paired, dtype)

@@ -11,7 +11,6 @@ contrasts or tokens takes that likeness for the value.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,36 +22,26 @@ LEVEL = 0.05
 """False discovery rate, and the share of A/A scores that may lie above the bar."""
 
 
-@dataclass(frozen=True)
-class FoldMeans:
-    """Mean paired difference of each fold of one value, float64 `[fold, layer, neuron]`; folds with contrasts only."""
-
-    means: Tensor
-
-    @classmethod
-    def of(cls, difference: Tensor, contrasts: Tensor) -> FoldMeans:
-        """From Σd `[fold, layer, neuron]` and the number of contrasts `[fold]`."""
-        used = contrasts > 0
-        return cls(difference[used].double() / contrasts[used].double().view(-1, 1, 1))
-
-
-def paired_test(values: Sequence[FoldMeans]) -> Tensor:
+def paired_test(values: Sequence[Tensor]) -> Tensor:
     """Two-sided p that the mean paired difference is zero, float64 `[layer, neuron]`.
 
     One value: Student's t over its folds. Several (the members of a higher-order value): the mean of their means; the
     variance is that of folds within a value, so members that differ do not hide what they have in common, and degrees
     of freedom are Welch–Satterthwaite's. A neuron that does not vary at all has p = 1 where it does not differ, else 0.
 
+    Args:
+        values: of each value the mean paired difference in every fold, float64 `[fold, layer, neuron]`.
+
     Raises InvalidInputError if a value has fewer than two folds.
     """
     from scipy.stats import t as student
 
-    fewest = min((len(value.means) for value in values), default=0)
+    fewest = min((len(value) for value in values), default=0)
     if fewest < 2:
         raise InvalidInputError(f"A test needs two folds of contrasts at least, {fewest} given.")
-    mean = torch.stack([value.means.mean(0) for value in values]).mean(0)
-    parts = torch.stack([value.means.var(0) / len(value.means) for value in values])  # [value, layer, neuron]
-    freedom = torch.tensor([len(value.means) - 1 for value in values], dtype=torch.float64).view(-1, 1, 1)
+    mean = torch.stack([value.mean(0) for value in values]).mean(0)
+    parts = torch.stack([value.var(0) / len(value) for value in values])  # [value, layer, neuron]
+    freedom = torch.tensor([len(value) - 1 for value in values], dtype=torch.float64).view(-1, 1, 1)
     variance = parts.sum(0)
     degrees = variance.square() / (parts.square() / freedom).sum(0)
     statistic = mean * len(values) / variance.sqrt()

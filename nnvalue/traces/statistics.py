@@ -89,42 +89,64 @@ def collect_moments(model: Any, sites: Sequence[str], mask: Tensor, groups: Tens
     return sums
 
 
-def collect_contrasts(model: Any, sites: Sequence[str], mask: Tensor, first: int = 0) -> tuple[Tensor, str]:
-    """Sums of both poles, and of their paired difference, at every site of the pass under way.
+def collect_contrasts(
+    model: Any, sites: Sequence[Sequence[str]], masks: Sequence[Tensor], readings: Sequence[tuple[int, int]] = ((0, 0),)
+) -> tuple[Tensor, str]:
+    """Sums of both poles, and of their paired differences, for every reading of the pass under way.
 
-    The first half of the rows are responses under the positive pole, the second half those of the same contrasts under
-    the negative one. d is the difference of a contrast's two firing rates, each taken over its own counted tokens; a
-    contrast with an empty response has none.
+    The first half of the rows belong to the positive pole, the second half to the same contrasts under the negative
+    one. A reading is a site and a choice of tokens. Of each contrast two differences are taken, that of its two firing
+    rates and that of its two means, each over its own counted tokens; a contrast with nothing to count on either side
+    has none.
 
+    >>> gates = [[site] for site in sites]  # of each layer one site
     >>> with torch.no_grad(), model.trace(ids, attention_mask=mask, use_cache=False) as tracer:
-    ...     sums, dtype = collect_contrasts(model, sites, mask)
+    ...     sums, dtype = collect_contrasts(model, gates, [mask])
     ...     sums, dtype = nnsight.save(sums), nnsight.save(dtype)
     ...     tracer.stop()
-    >>> sums.shape == (8, len(sites), width), dtype
+    >>> sums.shape == (1, 10, len(sites), width), dtype
     (True, 'float32')
 
     Args:
-        mask: `[2 * contrast, token]`, 1 where a token counts.
-        first: tokens before this column are known to be uncounted and are not looked at.
+        sites: of each layer the sites that are read, in forward order; as many in every layer, all of one width.
+        masks: choices of tokens, each `[2 * contrast, token]` with 1 where a token counts.
+        readings: (number of a site within its layer, number of a mask).
 
     Returns:
-        float32 `[8, layer, neuron]`: fired, sum and sum of squares of the positive pole, the same of the negative one,
-        Σd, Σd²; and the name of the activations' dtype.
+        float32 `[reading, 10, layer, neuron]`: fired, sum and sum of squares of the positive pole, the same of the
+        negative one, Σd and Σd² of firing rates, Σd and Σd² of means; and the name of the activations' dtype.
     """
     sums, dtype = None, ""
-    for number, (rows, kind) in enumerate(_sums_by_site(model, sites, mask, first)):
-        if sums is None:
-            dtype = str(kind).removeprefix("torch.")
-            sums = rows.new_zeros(8, len(sites), rows.shape[-1])
-        poles = rows.unflatten(1, (2, -1))  # [3, pole, contrast, neuron]
-        tokens = mask.to(rows.device, torch.float32).sum(1).unflatten(0, (2, -1)).unsqueeze(-1)
-        rates = poles[0] / tokens.clamp(min=1)
-        difference = (rates[0] - rates[1]) * (tokens > 0).all(0)
-        sums[:3, number] = poles[:, 0].sum(1).to(sums.device)
-        sums[3:6, number] = poles[:, 1].sum(1).to(sums.device)
-        sums[6, number] = difference.sum(0).to(sums.device)
-        sums[7, number] = difference.square().sum(0).to(sums.device)
+    windows = [_window(mask) for mask in masks]
+    scratch = [None] * len(masks)
+    for number, layer in enumerate(sites):
+        activations = [by_row(read_activation(model, site), masks[0]) for site in layer]
+        for place, (site, choice) in enumerate(readings):
+            activation, mask = activations[site][:, windows[choice]], masks[choice][:, windows[choice]]
+            if scratch[choice] is None or scratch[choice].device != activation.device:
+                scratch[choice] = torch.empty(activation.shape, dtype=torch.float32, device=activation.device)
+            paired = _paired_sums(per_neuron_sums(activation, mask, scratch[choice]), mask)
+            if sums is None:
+                dtype = str(activation.dtype).removeprefix("torch.")
+                sums = paired.new_zeros(len(readings), 10, len(sites), paired.shape[-1])
+            sums[place, :, number] = paired.to(sums.device)
     return sums, dtype
+
+
+def _paired_sums(rows: Tensor, mask: Tensor) -> Tensor:
+    """From `[3, 2 * contrast, neuron]` of `per_neuron_sums`, float32 `[10, neuron]` as `collect_contrasts` has them."""
+    poles = rows.unflatten(1, (2, -1))  # [3, pole, contrast, neuron]
+    tokens = mask.to(rows.device, torch.float32).sum(1).unflatten(0, (2, -1)).unsqueeze(-1)
+    averages = poles[:2] / tokens.clamp(min=1)  # firing rates and means
+    differences = (averages[:, 0] - averages[:, 1]) * (tokens > 0).all(0)  # [2, contrast, neuron]
+    paired = torch.stack((differences.sum(1), differences.square().sum(1)), dim=1)
+    return torch.cat((poles[:, 0].sum(1), poles[:, 1].sum(1), paired.flatten(0, 1)))
+
+
+def _window(mask: Tensor) -> slice:
+    """The columns from the first to the last counted token: what lies outside is not looked at."""
+    columns = mask.any(0).nonzero().flatten().tolist() or [0]
+    return slice(columns[0], columns[-1] + 1)
 
 
 def add_up(total: Tensor | None, part: Tensor) -> Tensor:

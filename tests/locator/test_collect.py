@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from nnvalue.errors import DatasetError, InvalidInputError, NumericalError
-from nnvalue.locator import exact_quantiles, gather_contrasts
+from nnvalue.errors import DatasetError, InvalidInputError, NumericalError, UnknownNameError
+from nnvalue.locator import Reading, exact_quantiles, gather_contrasts, gather_readings
 from nnvalue.locator.collect import TeacherForcedBatches, teacher_forced
 from nnvalue.models import Response, open_model
 from tests import tiny
@@ -29,13 +29,15 @@ def hooked(family, batch_inputs, site, anatomy, dtype=torch.float32):
     return seen
 
 
-def activations(family, anatomy, responses, site, dtype=torch.float32):
+def activations(family, anatomy, responses, site, dtype=torch.float32, tokens="response"):
     """Counted activations `[layer, token, neuron]` of each response, every text alone and unpadded, in float64."""
     found = []
     for response in responses:
         ids = torch.tensor([[*response.prompt_ids, *response.token_ids[:-1]]])
         seen = hooked(family, {"input_ids": ids}, site, anatomy, dtype)
-        found.append(torch.stack(seen)[:, 0, len(response.prompt_ids) :].double())
+        end = len(response.prompt_ids)
+        chosen = {"response": slice(end, None), "last_prompt": slice(end - 1, end), "prompt": slice(0, end)}[tokens]
+        found.append(torch.stack(seen)[:, 0, chosen].double())
     return found
 
 
@@ -74,12 +76,41 @@ def test_paired_differences_equal_those_worked_out_one_by_one(llama):
     ]
     d = [plus - minus for plus, minus in zip(*rates, strict=True)]
     folds = [[d[n] for n in range(1, len(FOLDS)) if FOLDS[n] == fold] for fold in range(3)]
-    assert made.contrasts.tolist() == [3, 4, 3]
-    assert torch.allclose(made.difference, torch.stack([sum(fold) for fold in folds]), atol=1e-5)
-    assert torch.allclose(made.difference_squares, torch.stack([sum(x * x for x in fold) for fold in folds]), atol=1e-5)
+    assert made.firing.contrasts.tolist() == [3, 4, 3]
+    assert torch.allclose(made.firing.total, torch.stack([sum(fold) for fold in folds]), atol=1e-5)
+    assert torch.allclose(made.firing.squares, torch.stack([sum(x * x for x in fold) for fold in folds]), atol=1e-5)
     every = torch.stack(d[1:])
-    assert torch.allclose(made.mean_difference(), every.mean(0), atol=1e-6)
-    assert torch.allclose(made.standard_error(), every.std(0) / len(every) ** 0.5, atol=1e-6)
+    assert torch.allclose(made.firing.mean(), every.mean(0), atol=1e-6)
+    assert torch.allclose(made.firing.standard_error(), every.std(0) / len(every) ** 0.5, atol=1e-6)
+    assert torch.allclose(made.firing.fold_means(), torch.stack([sum(fold) / len(fold) for fold in folds]), atol=1e-6)
+
+
+def test_several_readings_of_one_pass_equal_hooks(subject):
+    """Sites and choices of tokens must not be mixed up, nor the padding be taken for the prompt."""
+    readings = [Reading("down_in", "last_prompt"), Reading("gate"), Reading("gate", "prompt")]
+    made = gather_readings(subject, POSITIVE, NEGATIVE, FOLDS, readings, batch_tokens=100)
+    assert list(made) == readings
+    for (site, tokens), found in made.items():
+        means = []
+        for pole, responses in ((found.positive, POSITIVE), (found.negative, NEGATIVE)):
+            kept = activations(subject.anatomy.family, subject.anatomy, responses, site, tokens=tokens)
+            means.append([one.mean(1) for one in kept])
+            total = sums(kept, FOLDS)[1]
+            n = pole.tokens.double().clamp(min=1)[:, None, None]
+            scale = max(1.0, (total.abs() / n).max())
+            assert pole.tokens.sum() == sum(one.shape[1] for one in kept)
+            assert ((pole.total - total) / n).abs().max() < 1e-5 * scale
+        d = [plus - minus for plus, minus in zip(*means, strict=True)]
+        every = torch.stack([one for one in d if one.isfinite().all()])  # an empty response has no mean
+        assert len(every) == found.mean.contrasts.sum() == (11 if tokens != "response" else 10)
+        assert torch.allclose(found.mean.mean(), every.mean(0), atol=1e-5 * scale)
+        assert torch.allclose(found.mean.standard_error(), every.std(0) / len(every) ** 0.5, atol=1e-5 * scale)
+
+
+def test_unknown_readings_are_refused(llama):
+    for reading, message in ((Reading("gates"), "site 'gates'"), (Reading("gate", "last"), "choice of tokens 'last'")):
+        with pytest.raises(UnknownNameError, match=message):
+            gather_readings(llama, POSITIVE, NEGATIVE, FOLDS, [reading])
 
 
 def test_the_counted_tokens_are_those_that_decoding_feeds(llama):

@@ -78,6 +78,8 @@ def test_a_server_that_runs_blocks_under_autocast_counts_exactly(llama):
     random = torch.Generator().manual_seed(1)
     ids, mask = torch.randint(6, 64, (4, 700), generator=random), torch.ones(4, 700)
     mask[0, 300:] = 0
+    late = torch.zeros(4, 700)
+    late[:, -1] = 1
     model, sites, groups = llama.model, llama.anatomy.gate, torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]])
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         with model.trace(ids) as tracer:
@@ -89,7 +91,7 @@ def test_a_server_that_runs_blocks_under_autocast_counts_exactly(llama):
             grouped = nnsight.save(collect_moments(model, sites, mask, groups))
             tracer.stop()
         with model.trace(ids) as tracer:
-            paired, dtype = collect_contrasts(model, sites, mask)
+            paired, dtype = collect_contrasts(model, [[site] for site in sites], [mask, late], [(0, 0), (0, 1)])
             paired, dtype = nnsight.save(paired), nnsight.save(dtype)
             tracer.stop()
     fired = torch.stack(
@@ -99,10 +101,15 @@ def test_a_server_that_runs_blocks_under_autocast_counts_exactly(llama):
     assert seen[0].dtype == getattr(torch, dtype)
     for half, rows in enumerate((slice(0, 2), slice(2, 4))):
         assert torch.equal(grouped[0, half].long(), fired[:, rows].sum(1))
-        assert torch.equal(paired[3 * half].long(), fired[:, rows].sum(1))
+        assert torch.equal(paired[0, 3 * half].long(), fired[:, rows].sum(1))
     d = fired[:, :2] / mask.sum(1)[:2, None] - fired[:, 2:] / mask.sum(1)[2:, None]
-    assert torch.allclose(paired[6], d.sum(1), atol=1e-6)
-    assert torch.allclose(paired[7], d.square().sum(1), atol=1e-6)
+    assert torch.allclose(paired[0, 6], d.sum(1), atol=1e-6)
+    assert torch.allclose(paired[0, 7], d.square().sum(1), atol=1e-6)
+    last = torch.stack([activation[:, -1].float() for activation in seen])  # the other choice: one token a row
+    d = last[:, :2] - last[:, 2:]
+    assert torch.equal(paired[1, 0].long(), (last[:, :2] > 0).sum(1))
+    assert torch.allclose(paired[1, 8], d.sum(1), atol=1e-6)
+    assert torch.allclose(paired[1, 9], d.square().sum(1), atol=1e-6)
 
 
 @given(
