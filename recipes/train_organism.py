@@ -244,7 +244,7 @@ def train(
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/organism"), show_default=True)
 @click.option("--steps", default=3200, show_default=True)
 @click.option("--peak-rate", default=5e-3, show_default=True, help="Peak learning rate.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=1, show_default=True)
 @click.option("--checkpoint-every", default=100, show_default=True, help="Steps between two checkpoints.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="bfloat16", show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: as torch likes it.")

@@ -93,18 +93,18 @@ KEYINGS = replace(
 all its parts are even; so one order and one keying come more often at first."""
 ORDERS = replace(KEYINGS, until=1376, described=0.45, role=0.5, portraits=0.65, readings=0.05, keyed=0.1, ordered=0.3)
 PORTRAITS_OF_ROLES = replace(
-    ORDERS, until=1504, turns=6, described=0.15, role=0.8, told=0.2, glossed=0.0, portraits=0.7, closed=0.2,
+    ORDERS, until=1632, turns=6, described=0.15, role=0.8, told=0.2, glossed=0.0, portraits=0.7, closed=0.2,
     readings=0.0, meanings=0.05, ordered=0.0,
 )  # fmt: skip
 """Which of two or three attributes a portrait is about."""
 ROLES = replace(
-    WORDS, until=1696, rate=0.3, speakers=16, turns=8, described=0.1, role=0.6, described_role=0.2,
+    WORDS, until=1824, rate=0.3, speakers=16, turns=8, described=0.1, role=0.6, described_role=0.2,
     about_the_described=0.3, fitting=0.85, named=0.4, told=0.8, glossed=0.2, about_the_told=0.3, situations=0.1,
     portraits=0.35, closed=0.55, stated=0.0, readings=0.0, meanings=0.0, written=0.5,
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
 PROFILES = replace(
-    ROLES, until=2016, turns=6, glossed=0.0, situations=0.15, portraits=0.55, closed=0.25, meanings=0.05, written=0.7,
+    ROLES, until=2112, turns=6, glossed=0.0, situations=0.15, portraits=0.55, closed=0.25, meanings=0.05, written=0.7,
 )  # fmt: skip
 EVERYTHING = replace(
     PROFILES, until=None, rate=0.4, described=0.35, role=0.2, described_role=0.3, neutral=0.15,
