@@ -2,7 +2,7 @@
 
     python -m recipes.train_organism                     # resumes where it stopped
     python -m recipes.train_organism --install           # and copy the result into the package
-    python -m recipes.train_organism --seed 1 --out runs/organism-1     # another organism
+    python -m recipes.train_organism --seed 2 --out runs/organism-2     # another organism
 
 The stream of training texts and the noise are functions of the seed and the step, so that a run that was stopped
 and started again equals one that was not (on the same machine and number of threads).
