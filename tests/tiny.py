@@ -5,12 +5,9 @@ from __future__ import annotations
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
-    Gemma2Config,
-    GPT2Config,
-    LlamaConfig,
     PreTrainedTokenizerFast,
-    Qwen2Config,
 )
 
 from nnvalue.models import Response
@@ -22,7 +19,9 @@ CHAT_TEMPLATE = (
     "{% for m in messages %}{{ '<' + m['role'] + '> ' + m['content'] + ' <eos> ' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
 )
-FAMILIES = ("llama", "qwen2", "gemma2", "gpt2")
+FAMILIES = (
+    "llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "olmo2", "gpt2", "gpt_neox", "opt",
+)  # fmt: skip
 LAYERS, WIDTH = 3, 40
 
 
@@ -42,9 +41,6 @@ def tokenizer(chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedTokenizerF
 
 def config(family: str, **changes):
     shared = {"vocab_size": VOCABULARY, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
-    if family == "gpt2":
-        settings = {"n_embd": 32, "n_inner": WIDTH, "n_layer": LAYERS, "n_head": 4, "n_positions": 1024}
-        return GPT2Config(**{**shared, **settings, **changes})
     settings = {
         "hidden_size": 32,
         "intermediate_size": WIDTH,
@@ -53,10 +49,15 @@ def config(family: str, **changes):
         "num_key_value_heads": 2,
         "max_position_embeddings": 1024,
     }
-    kind = {"llama": LlamaConfig, "qwen2": Qwen2Config, "gemma2": Gemma2Config}[family]
-    if family == "gemma2":
+    if family == "gpt2":
+        settings = {"n_embd": 32, "n_inner": WIDTH, "n_layer": LAYERS, "n_head": 4, "n_positions": 1024}
+    if family == "opt":
+        settings |= {"ffn_dim": WIDTH, "word_embed_proj_dim": 32}
+    if family.startswith("gemma"):
         settings |= {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 16}
-    return kind(**{**shared, **settings, **changes})
+    if family == "qwen3":
+        settings |= {"head_dim": 8}
+    return AutoConfig.for_model(family, **{**shared, **settings, **changes})
 
 
 def model(family: str, seed: int = 0, **changes):

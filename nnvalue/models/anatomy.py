@@ -25,9 +25,16 @@ class ModulePaths:
 _GATED = ModulePaths("model.layers", "mlp.act_fn", "mlp.down_proj")
 _FAMILIES = {
     "gemma2": _GATED,
+    "gemma3_text": _GATED,
     "gpt2": ModulePaths("transformer.h", "mlp.act", "mlp.c_proj"),
+    "gpt_neox": ModulePaths("gpt_neox.layers", "mlp.act", "mlp.dense_4h_to_h"),
     "llama": _GATED,
+    "mistral": _GATED,
+    "olmo2": _GATED,
+    "opt": ModulePaths("model.decoder.layers", "activation_fn", "fc2"),
+    "phi3": ModulePaths("model.layers", "mlp.activation_fn", "mlp.down_proj"),
     "qwen2": _GATED,
+    "qwen3": _GATED,
 }
 
 

@@ -33,8 +33,11 @@ def add_to_neurons(
         neurons: int64 `[k]`, indices over the site's width.
         amounts: `[k]` for all rows alike, or `[batch, k]` for each row its own.
         positions: tokens to edit, counted in the pass under way (a decode step has one); all of them by default.
+
+    Raises ValueError for a model that flattens rows and tokens (OPT) if `positions` are limited and `amounts` do not
+    tell how many rows there are; give them as `[batch, k]`.
     """
-    activation = read_activation(model, site)
+    activation = _by_row(read_activation(model, site), amounts, positions)
     chosen, change = _prepare(activation, neurons, amounts)
     part = activation[:, positions, :]
     part[..., chosen] += change
@@ -55,12 +58,22 @@ def set_neurons(
 
     Arguments as for `add_to_neurons`; with NaN in `[batch, k]` amounts a row keeps its own activation.
     """
-    activation = read_activation(model, site)
+    activation = _by_row(read_activation(model, site), amounts, positions)
     chosen, target = _prepare(activation, neurons, amounts)
     part = activation[:, positions, :]
     old = part[..., chosen]
     part[..., chosen] = torch.where(target.isnan(), old, target.expand_as(old))
     activation[:, positions, :] = part
+
+
+def _by_row(activation: Tensor, amounts: Tensor, positions: slice | Tensor) -> Tensor:
+    """The activation, or a view of a flat one, as `[batch, token, neuron]`; without a need to know rows, as one row."""
+    if activation.dim() == 3:
+        return activation
+    everywhere = isinstance(positions, slice) and positions == slice(None)
+    if amounts.dim() == 1 and not everywhere:
+        raise ValueError("This model flattens rows and tokens: to edit some positions, give amounts as [batch, k].")
+    return activation.unflatten(0, (1 if amounts.dim() == 1 else len(amounts), -1))
 
 
 def _prepare(activation: Tensor, neurons: Tensor, amounts: Tensor) -> tuple[Tensor, Tensor]:

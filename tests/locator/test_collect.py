@@ -18,12 +18,13 @@ def hooked(family, batch_inputs, site, anatomy, dtype=torch.float32):
     """Activations `[layer][batch, token, neuron]` of plain transformers, by forward hooks."""
     model = tiny.model(family).to(dtype)
     seen = []
+    shape = batch_inputs["input_ids"].shape  # OPT flattens rows and tokens
     for path in getattr(anatomy, site):
         module = model.get_submodule(path.rpartition(".")[0])
         if site == "gate":
-            module.register_forward_hook(lambda _m, _i, out: seen.append(out.clone()))
+            module.register_forward_hook(lambda _m, _i, out: seen.append(out.reshape(*shape, -1).clone()))
         else:
-            module.register_forward_pre_hook(lambda _m, args: seen.append(args[0].clone()))
+            module.register_forward_pre_hook(lambda _m, args: seen.append(args[0].reshape(*shape, -1).clone()))
     with torch.no_grad():
         model(**batch_inputs)
     return seen
@@ -143,8 +144,8 @@ def test_teacher_forcing_equals_watching_the_decoder(subject):
                 for hook in hooks:
                     hook.remove()
                 for layer, activation in enumerate(seen):
-                    sums[0, layer] += (activation[0, 0] > 0).double()
-                    sums[1, layer] += activation[0, 0].double()
+                    sums[0, layer] += (activation.flatten() > 0).double()
+                    sums[1, layer] += activation.flatten().double()
     made = gather_contrasts(subject, responses[:20], responses[20:], [0] * 20, "gate")
     firings = int(made.positive.fired.sum() + made.negative.fired.sum())
     assert firings > 50_000

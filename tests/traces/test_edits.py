@@ -17,10 +17,14 @@ def hooked_logits(family, subject, layer, site, change):
     model = tiny.model(family)
     path = getattr(subject.anatomy, site)[layer]
     module = model.get_submodule(path.rpartition(".")[0])
+
+    def changed(activation):  # OPT's is flat, [batch * token, neuron]
+        return change(activation.clone().reshape(*IDS.shape, -1)).reshape(activation.shape)
+
     if site == "gate":
-        module.register_forward_hook(lambda _m, _i, out: change(out.clone()))
+        module.register_forward_hook(lambda _m, _i, out: changed(out))
     else:
-        module.register_forward_pre_hook(lambda _m, args: (change(args[0].clone()),))
+        module.register_forward_pre_hook(lambda _m, args: (changed(args[0]),))
     positions = (ATTENTION.cumsum(1) - 1).clamp(min=0)
     with torch.no_grad():
         return model(input_ids=IDS, attention_mask=ATTENTION, position_ids=positions).logits
@@ -61,15 +65,25 @@ def test_add_and_set_equal_a_hook_row_by_row(subjects, family, site):
     )
 
 
-def test_positions_limit_an_edit(llama):
+@pytest.mark.parametrize("family", ["llama", "opt"])
+def test_positions_limit_an_edit(subjects, family):
     def at_last(activation):
         activation[:, -1, NEURONS] += 4.0
         return activation
 
     made = traced_logits(
-        llama, lambda m, p: add_to_neurons(m, p, NEURONS, torch.tensor([4.0, 4.0]), slice(-1, None)), "down_in"
+        subjects[family],
+        lambda m, p: add_to_neurons(m, p, NEURONS, torch.full((2, 2), 4.0), slice(-1, None)),
+        "down_in",
     )
-    assert torch.equal(made, hooked_logits("llama", llama, 1, "down_in", at_last))
+    assert torch.equal(made, hooked_logits(family, subjects[family], 1, "down_in", at_last))
+
+
+def test_where_rows_are_flattened_positions_need_to_know_them(subjects):
+    with pytest.raises(ValueError, match=r"give amounts as \[batch, k\]"):
+        traced_logits(
+            subjects["opt"], lambda m, p: add_to_neurons(m, p, NEURONS, torch.ones(2), slice(-1, None)), "down_in"
+        )
 
 
 def test_adding_nothing_changes_nothing(subject):
