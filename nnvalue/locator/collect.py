@@ -16,92 +16,27 @@ compute in vain is small.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import nnsight
 import torch
 from torch import Tensor
 
 from nnvalue.artifacts import Journal
-from nnvalue.errors import DatasetError, InvalidInputError, NumericalError, ResultError, UnknownNameError
+from nnvalue.errors import DatasetError, InvalidInputError, NumericalError, ResultError
 from nnvalue.locator.moments import ContrastMoments, ContrastSums
-from nnvalue.models import SITES, Bundle, Load, Response, Subject, pad_left, plan_batches
+from nnvalue.locator.readings import Reading, TeacherForcedBatches, response_length, teacher_forced
+from nnvalue.models import SITES, Bundle, Load, Response, Subject, plan_batches
 from nnvalue.progress import DETAIL, Progress, silent
 from nnvalue.traces import add_up, collect_contrasts, count_digits, read_activation
 
-TOKENS = ("response", "last_prompt", "prompt")
-"""Which tokens count: those of the response that decoding feeds, the last of the prompt, or all of the prompt."""
 _COUNTING, _RANKING = "collecting activations", "taking quantiles"
 _DTYPES = ("float32", "bfloat16", "float16")
 _DONE, _DTYPE = "batches_done", "dtype"
 _CHEAP_WRITE_SECONDS = 0.5
 _LEAN = {"use_cache": False, "logits_to_keep": 1}
-
-
-class Reading(NamedTuple):
-    """What is read of a pass: a site (`gate` or `down_in`) and which tokens count (one of `TOKENS`)."""
-
-    site: str
-    tokens: str = "response"
-
-    def check(self) -> Reading:
-        """Itself; raises UnknownNameError."""
-        if self.site not in SITES:
-            raise UnknownNameError("site", self.site, SITES)
-        if self.tokens not in TOKENS:
-            raise UnknownNameError("choice of tokens", self.tokens, TOKENS)
-        return self
-
-    def count(self, response: Response) -> int:
-        """How many tokens of a response count."""
-        return {"response": len(response.fed_ids), "last_prompt": 1, "prompt": len(response.prompt_ids)}[self.tokens]
-
-
-class TeacherForcedBatches:
-    """Batches of prompt + response, left-padded, with a mask of the tokens that count.
-
-    Iterating gives `(rows, ids, attention, counted)`: the responses' places, token ids, attention mask and mask of
-    counted tokens, the latter three int64 `[batch, token]`.
-    """
-
-    def __init__(self, responses: Sequence[Response], batch_tokens: int, pad_id: int, tokens: str = "response") -> None:
-        self._responses, self._pad_id, self._tokens = responses, pad_id, tokens
-        self.plan = plan_batches([_length(response) for response in responses], batch_tokens)
-
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def __getitem__(self, number: int) -> tuple[list[int], Tensor, Tensor, Tensor]:
-        rows = self.plan[number]
-        return rows, *teacher_forced([self._responses[row] for row in rows], self._pad_id, self._tokens)
-
-    def __iter__(self) -> Iterator[tuple[list[int], Tensor, Tensor, Tensor]]:
-        return (self[number] for number in range(len(self)))
-
-
-def teacher_forced(responses: Sequence[Response], pad_id: int, *tokens: str) -> tuple[Tensor, ...]:
-    """Prompts with their responses as a batch: token ids, attention mask, and a mask of each choice of tokens.
-
-    All are int64 `[batch, token]`. Without a choice the tokens of the response count.
-    """
-    ids, attention = pad_left([(*response.prompt_ids, *response.fed_ids) for response in responses], pad_id)
-    return ids, attention, *(_counted(responses, ids.shape[1], choice) for choice in tokens or TOKENS[:1])
-
-
-def _counted(responses: Sequence[Response], width: int, tokens: str) -> Tensor:
-    """int64 `[batch, token]`, 1 where a token of the choice stands in rows that are padded on the left."""
-    counted = torch.zeros(len(responses), width, dtype=torch.int64)
-    for row, response in zip(counted, responses, strict=True):
-        prompt_end = width - len(response.fed_ids)
-        first, end = {
-            "response": (prompt_end, width),
-            "last_prompt": (prompt_end - 1, prompt_end),
-            "prompt": (prompt_end - len(response.prompt_ids), prompt_end),
-        }[tokens]
-        row[first:end] = 1
-    return counted
 
 
 def gather_contrasts(
@@ -194,7 +129,7 @@ class ContrastBatches:
         self._names = [site for site in SITES if any(reading.site == site for reading in readings)]
         self._choices = list(dict.fromkeys(reading.tokens for reading in readings))
         self._readings = [(self._names.index(site), self._choices.index(tokens)) for site, tokens in readings]
-        lengths = [max(map(_length, pair)) for pair in zip(positive, negative, strict=True)]
+        lengths = [max(map(response_length, pair)) for pair in zip(positive, negative, strict=True)]
         self.plan: list[list[int]] = []
         self.loads: list[Load] = []
         for fold, places in enumerate(folds):
@@ -295,7 +230,7 @@ def gather_digit_counts(
     """
     batches = TeacherForcedBatches(responses, batch_tokens, subject.pad_id)
     sites = [subject.anatomy.sites(site)[layer] for layer in neurons]
-    lengths = [max(_length(responses[row]) for row in rows) * len(rows) for rows in batches.plan]
+    lengths = [max(response_length(responses[row]) for row in rows) * len(rows) for rows in batches.plan]
 
     def tables_of(bundle: Bundle, backend: Any) -> dict[str, Tensor]:
         tables, found = sum_digits(
@@ -424,10 +359,6 @@ def _check_delivery(made: Any, expected: dict[str, Tensor], subject: Subject) ->
         raise ResultError(f"{subject.runtime.name} delivered something else than the sums that were asked for.")
     if form(made) != form(expected):
         raise ResultError(f"{subject.runtime.name} delivered sums of other shapes than were asked for.")
-
-
-def _length(response: Response) -> int:
-    return len(response.prompt_ids) + len(response.fed_ids)
 
 
 def _load(tokens: int, group: int = 0) -> Load:

@@ -31,10 +31,14 @@ class Scores:
 
 def firing_difference(positive: Moments, negative: Moments) -> Scores:
     """Score every neuron by how much more often it fires under the positive pole."""
+    return Scores(positive.firing_rate(), negative.firing_rate(), cohens_d(positive, negative))
+
+
+def cohens_d(positive: Moments, negative: Moments) -> Tensor:
+    """(mean(+) − mean(−)) / √((variance(+) + variance(−)) / 2), float64 `[layer, neuron]`; 0 where nothing varies."""
     pooled = ((positive.variance() + negative.variance()) / 2).sqrt()
     gap = positive.mean() - negative.mean()
-    effect = torch.where(pooled > 0, gap / pooled.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
-    return Scores(positive.firing_rate(), negative.firing_rate(), effect)
+    return torch.where(pooled > 0, gap / pooled.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
 
 
 def split_half_reliability(positive: Sequence[Moments], negative: Sequence[Moments]) -> float | None:

@@ -5,7 +5,7 @@ import torch
 
 from nnvalue.errors import DatasetError, InvalidInputError, NumericalError, UnknownNameError
 from nnvalue.locator import Reading, exact_quantiles, gather_contrasts, gather_readings
-from nnvalue.locator.collect import TeacherForcedBatches, teacher_forced
+from nnvalue.locator.readings import TeacherForcedBatches, teacher_forced
 from nnvalue.models import Response, open_model
 from tests import tiny
 

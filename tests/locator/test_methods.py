@@ -1,0 +1,132 @@
+"""Every method against its formula, worked out token by token on a tiny case."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from nnvalue.errors import InvalidInputError, UnknownNameError
+from nnvalue.locator import Reading
+from nnvalue.locator.methods import Evidence, Method, get_method, method_names, register
+from nnvalue.locator.moments import ContrastMoments, PairedDifference
+from tests.locator.test_score import moments
+
+LAYERS, WIDTH = 3, 8
+GATE, DOWN, LAST = Reading("gate"), Reading("down_in"), Reading("down_in", "last_prompt")
+
+
+def case(seed, members=1):
+    """Activations `[reading][member][pole][token, layer, neuron]`, poles with different numbers of tokens."""
+    random = torch.Generator().manual_seed(seed)
+    sizes = {"positive": 7, "negative": 5}
+    return {
+        reading: [
+            {pole: torch.randn(n + member, LAYERS, WIDTH, generator=random) + 0.3 * member for pole, n in sizes.items()}
+            for member in range(members)
+        ]
+        for reading in (GATE, DOWN, LAST)
+    }
+
+
+def evidence(seen, rates=None, members=(0,), **rest):
+    nothing = PairedDifference(*(torch.zeros(1) for _ in range(3)))
+    made = {
+        reading: [ContrastMoments(*(moments(one[pole]) for pole in one), nothing, nothing, "float32") for one in parts]
+        for reading, parts in seen.items()
+    }
+    if rates is None:
+        rates = torch.stack([(seen[GATE][0][pole] > 0).double().mean(0) for pole in seen[GATE][0]])[None]
+    return Evidence(made, {GATE: rates}, members, **rest)
+
+
+def all_of(seen, reading, pole):
+    """Every token of every member."""
+    return torch.cat([one[pole] for one in seen[reading]]).double().numpy()
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_differences(members):
+    seen = case(0, members)
+    found = evidence(seen)
+    plus, minus = (all_of(seen, GATE, pole) for pole in ("positive", "negative"))
+    assert np.allclose(get_method("firing_difference").score(found), (plus > 0).mean(0) - (minus > 0).mean(0))
+    plus, minus = (all_of(seen, DOWN, pole) for pole in ("positive", "negative"))
+    assert np.allclose(get_method("mean_difference").score(found), plus.mean(0) - minus.mean(0))
+
+
+def test_effect_size_is_taken_over_prompts():
+    seen = case(1)
+    plus, minus = (all_of(seen, LAST, pole) for pole in ("positive", "negative"))
+    expected = (plus.mean(0) - minus.mean(0)) / np.sqrt((plus.var(0) + minus.var(0)) / 2)
+    assert np.allclose(get_method("effect_size").score(evidence(seen)), expected)
+
+
+def test_contrastive_leaves_out_first_layers_and_universal_neurons():
+    seen = case(2)
+    universal = torch.zeros(LAYERS, WIDTH, dtype=torch.bool)
+    universal[2, 5] = True
+    score = get_method("contrastive").score(evidence(seen, universal=universal))
+    plus, minus = (all_of(seen, LAST, pole) for pole in ("positive", "negative"))
+    expected = plus.mean(0) - minus.mean(0)
+    assert not score[:2].any()
+    assert score[2, 5] == 0
+    assert np.allclose(np.delete(score[2], 5), np.delete(expected[2], 5))
+
+
+def test_lape_by_hand():
+    """Two values, two neurons: one fires for the first value alone, the other alike for both."""
+    rates = torch.zeros(2, 2, 1, 40, dtype=torch.float64)  # [value, pole, layer, neuron]
+    rates[:, 0, 0, 0] = torch.tensor([0.9, 0.0])
+    rates[:, 0, 0, 1] = torch.tensor([0.8, 0.8])
+    rates[:, 0, 0, 2] = torch.tensor([0.6, 0.3])
+    rates[:, 1, 0, 3] = torch.tensor([0.7, 0.0])
+    seen = case(0)
+    score = get_method("lape").score(evidence(seen, rates))[0]
+    assert score[0] == pytest.approx(math.log(2))  # entropy 0
+    assert score[1] == pytest.approx(0)  # entropy log 2: it tells nothing
+    # of 80 rates five lie above 0 and the bar is the 76th of 80 counted from below: between .3 and 0
+    assert score[2] == pytest.approx(math.log(2) + 2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3))
+    assert score[3] == pytest.approx(-math.log(2))  # it goes with the negative pole
+    assert not score[4:].any()
+    other = get_method("lape").score(evidence(seen, rates, members=(1,)))[0]
+    assert other[0] == 0  # it never fires for the second value
+
+
+def test_lape_of_one_value_is_refused():
+    with pytest.raises(InvalidInputError, match="two at least; 1 given"):
+        get_method("lape").score(evidence(case(0)))
+
+
+def test_random_scores_keep_each_layers_magnitudes():
+    found = [evidence(case(3), seed=seed) for seed in (0, 0, 1)]
+    real = get_method("firing_difference").score(found[0])
+    one, same, other = (get_method("random").score(each) for each in found)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert not torch.equal(one, real)
+    assert torch.equal(one.sort(1).values, real.sort(1).values)
+    elsewhere = get_method("random").score(evidence(case(3), members=(4,)))
+    assert not torch.equal(one, elsewhere)  # the same shuffle for all values would make them overlap
+
+
+def test_a_method_of_ones_own_is_found_by_its_name():
+    own = Method("of_a_test", lambda found: found.pooled(DOWN).positive.mean(), DOWN, "a test")
+    register(own)
+    register(own)
+    assert get_method("of_a_test") is own
+    assert method_names()[0] == "firing_difference"
+    with pytest.raises(InvalidInputError, match="already"):
+        register(Method("of_a_test", lambda found: None, DOWN, "another"))
+    with pytest.raises(InvalidInputError, match="'variance' is no paired difference"):
+        register(Method("wrong", own.score, DOWN, "a test", paired="variance"))
+    with pytest.raises(UnknownNameError, match="site 'gates'"):
+        register(Method("wrong", own.score, Reading("gates"), "a test"))
+    with pytest.raises(UnknownNameError, match="method 'firing'"):
+        get_method("firing")
+
+
+def test_only_methods_on_response_tokens_need_responses():
+    assert {name for name in ("firing_difference", "effect_size", "contrastive") if get_method(name).generates} == {
+        "firing_difference"
+    }
