@@ -50,7 +50,7 @@ def measure(url: str, here: Subject, sizes: list[int], repetitions: int) -> list
         remote = open_model(remote=url, remote_options=RemoteOptions(in_flight=1))
         ours, theirs = gather_contrasts(here, *work, "gate"), gather_contrasts(remote, *work, "gate")
         assert torch.equal(ours.positive.fired, theirs.positive.fired), "the server counts otherwise"
-        assert torch.allclose(ours.difference, theirs.difference, atol=1e-6), "the server counts otherwise"
+        assert torch.allclose(ours.firing.total, theirs.firing.total, atol=1e-6), "the server counts otherwise"
         server = remote.runtime.server
         bundles = server.requests
         up, down = server.sent_bytes // bundles, server.received_bytes // bundles

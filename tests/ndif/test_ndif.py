@@ -68,7 +68,7 @@ def test_counts_are_equal_and_means_too(host, organism):
         assert torch.equal(mine.tokens, theirs.tokens)
         assert torch.allclose(mine.mean(), theirs.mean(), atol=1e-6)
         assert torch.allclose(mine.squares, theirs.squares, rtol=1e-6)
-    assert torch.allclose(here.difference, there.difference, atol=1e-6)
+    assert torch.allclose(here.firing.total, there.firing.total, atol=1e-6)
     assert remote.runtime.server.requests == 2  # a bundle a fold
 
 

@@ -64,7 +64,7 @@ def assert_equal(made, work):
     for pole in ("positive", "negative"):
         assert torch.equal(getattr(made, pole).fired, getattr(expected, pole).fired)
         assert torch.allclose(getattr(made, pole).total, getattr(expected, pole).total, rtol=1e-12)
-    assert torch.allclose(made.difference, expected.difference, atol=1e-6)
+    assert torch.allclose(made.firing.total, expected.firing.total, atol=1e-6)
 
 
 @pytest.fixture(autouse=True)

@@ -126,7 +126,7 @@ def test_limits_cut_work_into_more_bundles_with_the_same_sums(organism, server):
         assert len(server.requests()) - before > 4
         assert torch.equal(made.positive.fired, whole.positive.fired)
         assert torch.allclose(made.negative.total, whole.negative.total, rtol=1e-12)
-        assert torch.allclose(made.difference, whole.difference, rtol=1e-5, atol=1e-6)
+        assert torch.allclose(made.firing.total, whole.firing.total, rtol=1e-5, atol=1e-6)
 
 
 def test_jobs_of_all_folds_are_under_way_together(organism, server, tmp_path):
