@@ -21,7 +21,7 @@ from nnvalue.dataset import build_contrasts
 from nnvalue.errors import ArtifactError, ModelError
 from nnvalue.findings import ValueNeurons
 from nnvalue.locator import exact_quantiles, gather_contrasts
-from nnvalue.locator.collect import ContrastBatches
+from nnvalue.locator.collect import ContrastBatches, Reading
 from nnvalue.models import RemoteOptions, generate_responses, open_model
 from nnvalue.models.jobs import HandedInError, HandIn
 from tests import tiny
@@ -161,7 +161,7 @@ def test_opening_costs_the_same_for_any_size_of_model(tmp_path, server):
         from tests import tiny
         subject = open_model(sys.argv[1], remote="{server.url}", served_as="any/model")
         responses = tiny.random_responses(40, seed=3)
-        batches = ContrastBatches(subject, responses[:20], responses[20:], [range(20)], "gate", 8192)
+        batches = ContrastBatches(subject, responses[:20], responses[20:], [range(20)], [Reading("gate")], 8192)
         try:
             batches.sums_of((0,), HandIn())
         except HandedInError:
