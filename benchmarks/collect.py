@@ -44,7 +44,7 @@ from benchmarks.measure import (
 )
 from nnvalue.artifacts import Journal
 from nnvalue.dataset import from_rows, load_valueinsight
-from nnvalue.locator import exact_quantiles, gather_contrasts, locate
+from nnvalue.locator import Reading, exact_quantiles, gather_contrasts, locate
 from nnvalue.locator.collect import ContrastBatches, gather_digit_counts
 from nnvalue.models import Response, Subject, open_model
 from nnvalue.organism import grammar
@@ -64,7 +64,7 @@ class Work:
         self.folds = [number // CONTRASTS_A_FOLD for number in range(half)]
         self.n_folds = self.folds[-1] + 1
         places = [[p for p in range(half) if self.folds[p] == fold] for fold in range(self.n_folds)]
-        made = ContrastBatches(subject, *self.poles, places, "gate", BATCH_TOKENS)
+        made = ContrastBatches(subject, *self.poles, places, [Reading("gate")], BATCH_TOKENS)
         self.batches = [([*rows, *rows], *made.batch(number)) for number, rows in enumerate(made.plan)]
 
     def fired(self, subject: Subject, site: str = "gate", **settings: Any) -> Tensor:

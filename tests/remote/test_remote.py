@@ -20,8 +20,8 @@ from nnvalue.cli.main import cli
 from nnvalue.dataset import build_contrasts
 from nnvalue.errors import ArtifactError, ModelError
 from nnvalue.findings import ValueNeurons
-from nnvalue.locator import exact_quantiles, gather_contrasts
-from nnvalue.locator.collect import ContrastBatches, Reading
+from nnvalue.locator import Reading, exact_quantiles, gather_contrasts
+from nnvalue.locator.collect import ContrastBatches
 from nnvalue.models import RemoteOptions, generate_responses, open_model
 from nnvalue.models.jobs import HandedInError, HandIn
 from tests import tiny
@@ -157,6 +157,7 @@ def test_opening_costs_the_same_for_any_size_of_model(tmp_path, server):
         import resource, sys
         from nnvalue import open_model
         from nnvalue.locator.collect import ContrastBatches
+        from nnvalue.locator.readings import Reading
         from nnvalue.models.jobs import HandedInError, HandIn
         from tests import tiny
         subject = open_model(sys.argv[1], remote="{server.url}", served_as="any/model")
@@ -200,7 +201,7 @@ def test_no_path_of_a_model_travels(server, tmp_path):
     folder = tiny.save(tmp_path / "somebodys-secret-model")
     subject = open_model(folder, remote=server.url, served_as="lab/model")
     responses = tiny.random_responses(4, seed=3)
-    batches = ContrastBatches(subject, responses[:2], responses[2:], [[0, 1]], "gate", 8192)
+    batches = ContrastBatches(subject, responses[:2], responses[2:], [[0, 1]], [Reading("gate")], 8192)
     backend = HandIn()
     with pytest.raises(HandedInError):
         batches.sums_of((0,), backend)
