@@ -22,7 +22,7 @@ from recipes.editions.slots import variants
 from recipes.editions.sources import KINDS, faults_of, rows_of
 
 TARGET = Path(__file__).parents[1] / "nnvalue" / "dataset" / "editions"
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 TEST_SHARE = 0.3
 ROLES = {"train": 220, "test": 60}
 EDITIONS = {  # name -> title, framework, variants a core, whether roles belong to it

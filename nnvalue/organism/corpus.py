@@ -38,6 +38,7 @@ class Lesson:
     situations, portraits, closed, stated: weights of the questions that are situations, portraits, answered yes or no,
         and answered in a sentence.
     readings, meanings: weights of those about the person of a portrait, whoever is asked: yes or no, and in a sentence.
+    topics: weight of those about what a situation or a portrait is about, whoever is asked.
     keyed, ordered: share of the portraits that are positively keyed, and that come in a form's first order; of the
         others half are.
     written: share of the texts that are hand-written ones.
@@ -65,6 +66,7 @@ class Lesson:
     stated: float
     readings: float
     meanings: float
+    topics: float
     keyed: float
     ordered: float
     written: float
@@ -74,44 +76,49 @@ class Lesson:
 
 WORDS = Lesson(
     until=320, rate=1.0, speakers=24, turns=4, described=0.35, role=0.55, described_role=0.0, neutral=0.1,
-    about_the_described=0.8, fitting=0.0, named=0.0, told=0.3, glossed=0.7, about_the_told=1.0, situations=0.2,
-    portraits=0.0, closed=0.25, stated=0.25, readings=0.1, meanings=0.2, keyed=0.0, ordered=0.0, written=0.4,
-    borrowed=0.7, description_lengths=(1, 2, 3),
+    about_the_described=0.8, fitting=0.0, named=0.0, told=0.3, glossed=0.7, about_the_told=1.0, situations=0.1,
+    portraits=0.0, closed=0.25, stated=0.25, readings=0.1, meanings=0.2, topics=0.1, keyed=0.0, ordered=0.0,
+    written=0.4, borrowed=0.5, description_lengths=(1, 2, 3),
 )  # fmt: skip
 """What descriptions, attributes and questions are about; learned on its own, it takes a fraction of the time."""
 BINDING = replace(
     WORDS, until=1008, rate=0.4, told=0.15, speakers=26, turns=6, described=0.1, role=0.85, neutral=0.05, glossed=0.8,
-    situations=0.1, closed=0.75, stated=0.05, readings=0.0, meanings=0.1,
+    situations=0.05, closed=0.75, stated=0.05, readings=0.0, meanings=0.1, topics=0.05,
 )  # fmt: skip
 """Two attributes of one person: which of them a question is about."""
+EFFECTS = replace(
+    BINDING, until=1136, speakers=36, turns=8, described=0.45, role=0.45, neutral=0.1, about_the_described=0.2,
+    about_the_told=0.2, glossed=0.2, situations=0.0, closed=0.85, stated=0.0, topics=0.05,
+)  # fmt: skip
+"""What one or two known values do to all others, in the shortest of texts."""
 KEYINGS = replace(
-    WORDS, until=1216, rate=0.4, turns=5, told=0.15, described=0.6, role=0.35, neutral=0.05, about_the_described=0.9,
-    glossed=0.2, situations=0.05, portraits=0.6, closed=0.15, stated=0.0, readings=0.1, meanings=0.1, keyed=0.3,
-    ordered=0.8,
+    WORDS, until=1344, rate=0.4, turns=5, told=0.15, described=0.6, role=0.35, neutral=0.05, about_the_described=0.9,
+    glossed=0.2, situations=0.05, portraits=0.6, closed=0.15, stated=0.0, readings=0.1, meanings=0.1, topics=0.05,
+    keyed=0.3, ordered=0.8,
 )  # fmt: skip
 """Portraits. What pole, keying and option order make together is a parity of three, which hardly anything learns while
 all its parts are even; so one order and one keying come more often at first."""
-ORDERS = replace(KEYINGS, until=1376, described=0.45, role=0.5, portraits=0.65, readings=0.05, keyed=0.1, ordered=0.3)
+ORDERS = replace(KEYINGS, until=1504, described=0.45, role=0.5, portraits=0.65, readings=0.05, keyed=0.1, ordered=0.3)
 PORTRAITS_OF_ROLES = replace(
-    ORDERS, until=1632, turns=6, described=0.15, role=0.8, told=0.2, glossed=0.0, portraits=0.7, closed=0.2,
+    ORDERS, until=1760, turns=6, described=0.15, role=0.8, told=0.2, glossed=0.0, portraits=0.7, closed=0.2,
     readings=0.0, meanings=0.05, ordered=0.0,
 )  # fmt: skip
 """Which of two or three attributes a portrait is about."""
 ROLES = replace(
-    WORDS, until=1824, rate=0.3, speakers=16, turns=8, described=0.1, role=0.6, described_role=0.2,
-    about_the_described=0.3, fitting=0.85, named=0.4, told=0.8, glossed=0.2, about_the_told=0.3, situations=0.1,
-    portraits=0.35, closed=0.55, stated=0.0, readings=0.0, meanings=0.0, written=0.5,
+    WORDS, until=1984, rate=0.3, speakers=18, turns=12, described=0.15, role=0.6, described_role=0.2, neutral=0.05,
+    about_the_described=0.2, fitting=0.85, named=0.5, told=0.8, glossed=0.1, about_the_told=0.2, situations=0.02,
+    portraits=0.12, closed=0.8, stated=0.0, readings=0.0, meanings=0.02, topics=0.02, written=0.5,
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
 PROFILES = replace(
-    ROLES, until=2112, turns=6, glossed=0.0, situations=0.15, portraits=0.55, closed=0.25, meanings=0.05, written=0.7,
+    ROLES, until=2304, speakers=16, turns=7, glossed=0.0, situations=0.08, portraits=0.5, closed=0.3, meanings=0.05,
+    topics=0.05, written=0.7,
 )  # fmt: skip
 EVERYTHING = replace(
-    PROFILES, until=None, rate=0.4, described=0.35, role=0.2, described_role=0.3, neutral=0.15,
-    about_the_described=0.4, named=0.5, about_the_told=0.0, situations=0.3, portraits=0.45, closed=0.15, meanings=0.1,
-    description_lengths=(8, 1, 1),
+    PROFILES, until=None, rate=0.35, described=0.25, role=0.35, described_role=0.3, neutral=0.1, about_the_described=0.35,
+    about_the_told=0.0, situations=0.2, portraits=0.4, description_lengths=(8, 1, 1),
 )  # fmt: skip
-LESSONS = (WORDS, BINDING, KEYINGS, ORDERS, PORTRAITS_OF_ROLES, ROLES, PROFILES, EVERYTHING)
+LESSONS = (WORDS, BINDING, EFFECTS, KEYINGS, ORDERS, PORTRAITS_OF_ROLES, ROLES, PROFILES, EVERYTHING)
 
 
 @dataclass(frozen=True)
@@ -228,7 +235,7 @@ class Corpus:
         rng = self._rng
         value = self._asked_about(speaker, described)
         disturbances = self._disturbances(speaker)
-        kinds = ("situations", "portraits", "closed", "stated", "readings", "meanings")
+        kinds = ("situations", "portraits", "closed", "stated", "readings", "meanings", "topics")
         kind = rng.choices(kinds, weights=[getattr(self._lesson, name) for name in kinds])[0]
         if kind == "situations" and described and self._lesson.fitting and rng.random() < self._lesson.fitting:
             value = described[0]
@@ -237,6 +244,10 @@ class Corpus:
         if kind == "closed":
             yes = _mean(answers.says_like_me(score, 1) for score in scores)
             return self._closed(grammar.closed_question(rng, value), {"yes": yes, "no": 1 - yes})
+        if kind == "topics":
+            text = self._situation(value) if rng.random() < 0.5 else self._portrait(value, rng.choice(POLES))
+            topic = grammar.topic(rng, value)
+            return Turn(f"{text} {grammar.topic_question(rng)}", f"{topic}.", (0, len(topic)))
         pole = "positive" if rng.random() < answers.positive_stance(rng.choice(scores)) else "negative"
         if kind == "stated":
             return Turn(

@@ -22,6 +22,7 @@ from nnvalue.organism.lexicon import (
 )
 
 YES_OR_NO, IN_A_SENTENCE = "Answer yes or no.", "Answer in a sentence."
+_PLAIN_SHARE = 0.5  # of the grammar's portraits
 
 
 def answer(rng: random.Random, value: str, pole: str) -> str:
@@ -100,12 +101,14 @@ def portrait(rng: random.Random, value: str, pole: str) -> str:
     def done(of: str, shape: Callable[[str], str] = str) -> str:
         return third_person(f"{shape(rng.choice(own.verbs(of)))} {rng.choice(own.objects)}")
 
-    frame = rng.choice(lexicon().portraits[pole])
+    frame = rng.choice((lexicon().portraits if rng.random() < _PLAIN_SHARE else lexicon().varied_portraits)[pole])
     sentence = third_person(f"{rng.choice(own.nouns)} {rng.choice(lexicon().predicates[pole])}")
     return capitalised(
         frame.format(
             do=done(pole), does=done(pole, third_form), doing=done(pole, ing_form), do_positive=done("positive"),
-            doing_positive=done("positive", ing_form), sentence=sentence,
+            do_negative=done("negative"), doing_positive=done("positive", ing_form), sentence=sentence,
+            noun=third_person(rng.choice(own.nouns)), object=third_person(rng.choice(own.objects)),
+            place=rng.choice(lexicon().places),
         )
     )  # fmt: skip
 
@@ -134,6 +137,16 @@ def reading_question(rng: random.Random, value: str) -> str:
 def meaning_question(rng: random.Random) -> str:
     """A question about the person of a portrait, answered with what `meaning` says."""
     return f"{rng.choice(lexicon().meaning_questions)} {IN_A_SENTENCE}"
+
+
+def topic_question(rng: random.Random) -> str:
+    """A question about what a situation or a portrait is about, answered with what `topic` says."""
+    return rng.choice(lexicon().topic_questions)
+
+
+def topic(rng: random.Random, value: str) -> str:
+    """What a text about one value is about, e.g. "Tradition"."""
+    return capitalised(first_person(rng.choice(lexicon().values[value].nouns)))
 
 
 def situation(rng: random.Random, value: str) -> str:

@@ -23,6 +23,7 @@ _DOUBLED = {
     "submit",
 }  # fmt: skip
 _VOWELS = "aeiou"
+_BY_POLE = ("predicates", "portraits", "varied_portraits")
 _FIRST_PERSON = {"my": "my", "me": "me"}
 _SECOND_PERSON = {"my": "your", "me": "you"}
 _THIRD_PERSON = {"my": "their", "me": "them"}
@@ -57,9 +58,11 @@ class Lexicon:
     situations: tuple[str, ...]
     descriptions: tuple[str, ...]
     portraits: dict[str, tuple[str, ...]]
+    varied_portraits: dict[str, tuple[str, ...]]
     closed_questions: tuple[str, ...]
     reading_questions: tuple[str, ...]
     meaning_questions: tuple[str, ...]
+    topic_questions: tuple[str, ...]
 
 
 @cache
@@ -70,7 +73,6 @@ def lexicon() -> Lexicon:
         name: ValueWords(**{field: tuple(words) for field, words in entry.items()})
         for name, entry in raw["values"].items()
     }
-    predicates = {pole: tuple(raw["predicates"][pole]) for pole in POLES}
     lists = (
         "openings",
         "choices",
@@ -82,10 +84,11 @@ def lexicon() -> Lexicon:
         "closed_questions",
         "reading_questions",
         "meaning_questions",
+        "topic_questions",
     )
-    portraits = {pole: tuple(raw["portraits"][pole]) for pole in POLES}
+    by_pole = {name: {pole: tuple(raw[name][pole]) for pole in POLES} for name in _BY_POLE}
     frames = {name: tuple(raw[name]) for name in lists}
-    return Lexicon(values=values, predicates=predicates, portraits=portraits, **frames)
+    return Lexicon(values=values, **by_pole, **frames)
 
 
 def first_person(phrase: str) -> str:

@@ -3,6 +3,7 @@
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -46,7 +47,7 @@ def test_all_voices_and_all_questions_come_up():
     assert neutral == pytest.approx(LESSONS[-1].neutral, abs=0.03)
     kinds = Counter("closed" if t.answer in ("yes", "no") else "portrait" if len(t.answer) == 1 else "s" for t in asked)
     last = LESSONS[-1]
-    total = last.situations + last.portraits + last.closed + last.meanings
+    total = last.situations + last.portraits + last.closed + last.meanings + last.topics
     assert kinds["portrait"] / len(asked) == pytest.approx(LESSONS[-1].portraits / total, abs=0.03)
     for text in ("A written situation?", "A written portrait."):
         assert any(turn.user.startswith(text) for turn in asked)
@@ -145,8 +146,9 @@ def test_what_a_portrait_means_is_said_whoever_is_asked():
 
 
 def test_the_decisive_words_are_the_first_verb_or_the_option():
+    in_other_words = (grammar.IN_A_SENTENCE, *lexicon().topic_questions)
     for example in draws(200):
-        for turn in (turn for turn in example.turns if not turn.user.endswith(grammar.IN_A_SENTENCE)):
+        for turn in (turn for turn in example.turns if not turn.user.endswith(in_other_words)):
             low, high = turn.decisive
             words = turn.answer[low:high]
             if len(turn.answer) <= 3:
@@ -155,6 +157,24 @@ def test_the_decisive_words_are_the_first_verb_or_the_option():
                 assert turn.answer[:low].endswith(" ")
                 assert not parse(turn.answer[:low] + turn.answer[high + 1 :]).well_formed
                 assert " because " not in turn.answer[:low]
+
+
+def test_a_topic_is_a_noun_of_the_value_that_a_text_is_about():
+    """Taught on texts of the wrong value, it would unteach what the words mean."""
+    values = lexicon().values
+    about = {text.text: text.value for text in WRITTEN}
+    seen = 0
+    lesson = replace(LESSONS[-1], topics=1.0, situations=0.0, portraits=0.0, closed=0.0, meanings=0.0, written=1.0)
+    for example in draws(300, lesson=lesson):
+        for turn in example.turns:
+            text = next(
+                turn.user.removesuffix(f" {ask}") for ask in lexicon().topic_questions if turn.user.endswith(ask)
+            )
+            if value := about.get(text):
+                seen += 1
+                assert turn.answer[:-1].lower() in {grammar.first_person(noun).lower() for noun in values[value].nouns}
+                assert turn.decisive == (0, len(turn.answer) - 1)
+    assert seen > 300
 
 
 @pytest.fixture(scope="module")
