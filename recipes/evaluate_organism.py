@@ -262,8 +262,10 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def evaluate(subject: Subject, samples: int, seed: int, train_roles: int, effect_roles: int) -> dict[str, Any]:
-    """All figures of the card."""
+def evaluate(
+    subject: Subject, samples: int, seed: int, train_roles: int, effect_roles: int, pairs: int | None = None
+) -> dict[str, Any]:
+    """All figures of the card; `pairs` of test portraits a value, None for all."""
     edition = load_valueinsight()
     figures: dict[str, Any] = {"seed": seed, "values": {}}
     everything: list[Reading] = []
@@ -294,7 +296,8 @@ def evaluate(subject: Subject, samples: int, seed: int, train_roles: int, effect
     share = sum(reading.well_formed for reading in everything) / len(everything)
     figures["well_formed"] = {"share": share, "interval": wilson(share, len(everything))}
     roles = [role_of(row) for row in edition.roles]
-    portraits = held_out_portraits(edition)
+    portraits = held_out_portraits(edition, pairs)
+    figures["portraits"] = len(portraits)
     for split, limit in (("train", train_roles), ("test", None)):
         some = [role for role in roles if role.split == split][:limit]
         for form in ("rating", "choice"):
@@ -313,13 +316,16 @@ def evaluate(subject: Subject, samples: int, seed: int, train_roles: int, effect
 @click.command()
 @click.option("--model", type=click.Path(path_type=Path), help="Default: the embedded organism.")
 @click.option("--samples", default=3, show_default=True, help="Neutral answers a situation.")
-@click.option("--train-roles", default=220, show_default=True, help="Named roles whose profiles are read.")
+@click.option("--train-roles", default=100, show_default=True, help="Named roles whose profiles are read.")
+@click.option("--pairs", default=6, show_default=True, help="Pairs of test portraits a value.")
 @click.option("--effect-roles", default=30, show_default=True, help="Held-out roles put under descriptions.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-def main(model: Path | None, samples: int, train_roles: int, effect_roles: int, seed: int, as_json: bool) -> None:
+def main(
+    model: Path | None, samples: int, train_roles: int, pairs: int, effect_roles: int, seed: int, as_json: bool
+) -> None:
     """Measure and print."""
-    figures = evaluate(open_model(model), samples, seed, train_roles, effect_roles)
+    figures = evaluate(open_model(model), samples, seed, train_roles, effect_roles, pairs)
     if as_json:
         click.echo(json.dumps(figures))
         return
