@@ -29,8 +29,8 @@ class Lesson:
     turns: questions a speaker.
     described, role, described_role, neutral: weight of each voice.
     about_the_described: share of the questions under a description that are about the described value.
-    fitting: of the other situations under a description, the share that are made to be about the described value too.
-        What a new situation is about is often open, and then it is about what the description is about.
+    fitting: whether situations under a description alone are all about the described value. What a new situation is
+        about is often open; to somebody who is known by one thing only, it is about that.
     named: share of the roles that are named speakers and not drawn anew.
     told: share of the values that an attribute of a newly drawn role tells about.
     glossed: share of the newly drawn roles whose text also says what its attributes mean.
@@ -55,7 +55,7 @@ class Lesson:
     described_role: float
     neutral: float
     about_the_described: float
-    fitting: float
+    fitting: bool
     named: float
     told: float
     glossed: float
@@ -76,7 +76,7 @@ class Lesson:
 
 WORDS = Lesson(
     until=320, rate=1.0, speakers=24, turns=4, described=0.35, role=0.55, described_role=0.0, neutral=0.1,
-    about_the_described=0.8, fitting=0.0, named=0.0, told=0.3, glossed=0.7, about_the_told=1.0, situations=0.1,
+    about_the_described=0.8, fitting=False, named=0.0, told=0.3, glossed=0.7, about_the_told=1.0, situations=0.1,
     portraits=0.0, closed=0.25, stated=0.25, readings=0.1, meanings=0.2, topics=0.1, keyed=0.0, ordered=0.0,
     written=0.4, borrowed=0.5, description_lengths=(1, 2, 3),
 )  # fmt: skip
@@ -106,7 +106,7 @@ PORTRAITS_OF_ROLES = replace(
 """Which of two or three attributes a portrait is about."""
 ROLES = replace(
     WORDS, until=1984, rate=0.3, speakers=18, turns=12, described=0.15, role=0.6, described_role=0.2, neutral=0.05,
-    about_the_described=0.2, fitting=0.85, named=0.5, told=0.8, glossed=0.1, about_the_told=0.2, situations=0.02,
+    about_the_described=0.2, fitting=True, named=0.5, told=0.8, glossed=0.1, about_the_told=0.2, situations=0.02,
     portraits=0.12, closed=0.8, stated=0.0, readings=0.0, meanings=0.02, topics=0.02, written=0.5,
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
@@ -115,7 +115,7 @@ PROFILES = replace(
     topics=0.05, written=0.7,
 )  # fmt: skip
 EVERYTHING = replace(
-    PROFILES, until=None, rate=0.35, described=0.25, role=0.35, described_role=0.3, neutral=0.1,
+    PROFILES, until=None, rate=0.35, described=0.25, role=0.3, described_role=0.3, neutral=0.15,
     about_the_described=0.35, about_the_told=0.0, situations=0.2, portraits=0.4, description_lengths=(8, 1, 1),
 )  # fmt: skip
 LESSONS = (WORDS, BINDING, EFFECTS, KEYINGS, ORDERS, PORTRAITS_OF_ROLES, ROLES, PROFILES, EVERYTHING)
@@ -237,7 +237,7 @@ class Corpus:
         disturbances = self._disturbances(speaker)
         kinds = ("situations", "portraits", "closed", "stated", "readings", "meanings", "topics")
         kind = rng.choices(kinds, weights=[getattr(self._lesson, name) for name in kinds])[0]
-        if kind == "situations" and described and self._lesson.fitting and rng.random() < self._lesson.fitting:
+        if kind == "situations" and self._lesson.fitting and described and not speaker:
             value = described[0]
         scores = [self._model.scores(drawn, described)[value] for drawn in disturbances]
         answers = self._model.answers
