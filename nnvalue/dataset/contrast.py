@@ -21,6 +21,7 @@ class Contrast:
     """One situation under both poles of one value.
 
     fold: 0 ≤ fold < number of folds; situations' cores and descriptions of different folds are disjoint.
+    null_of: of an A/A contrast the pole that both arms come from.
     """
 
     value: str
@@ -28,6 +29,7 @@ class Contrast:
     fold: int
     positive: Prompt
     negative: Prompt
+    null_of: str | None = None
 
 
 def neutral_prompt(situation: dict[str, Any]) -> Prompt:
@@ -57,7 +59,7 @@ def build_contrasts(
         folds: at most so many folds.
         system_prompt: frame with the field `{description}`.
         null_of: a pole. Both arms then come from it, from disjoint halves of each fold's descriptions: an A/A contrast,
-            which shows what descriptions that differ in wording only do.
+            which shows what descriptions that differ in wording only do. There are folds for half the pairs at most.
 
     Raises:
         UnknownNameError: the dataset has no situations for the value.
@@ -99,7 +101,7 @@ def build_contrasts(
         else:
             half = len(own) // 2
             pair = dict(zip(POLES, (rng.choice(arm)[null_of] for arm in (own[:half], own[half:])), strict=True))
-        made.append(_contrast(row, fold, pair, system_prompt))
+        made.append(_contrast(row, fold, pair, system_prompt, null_of))
     return made
 
 
@@ -136,8 +138,9 @@ def _description_pairs(edition: ValueInsight, value: str, split: str) -> list[di
     return pairs
 
 
-def _contrast(row: dict[str, Any], fold: int, pair: dict[str, str], system_prompt: str) -> Contrast:
-    prompts = {
-        pole: Prompt(f"{row['id']}/{pole}", voice(None, pair[pole], system_prompt), row["text"]) for pole in POLES
-    }
-    return Contrast(row["value"], row["id"], fold, **prompts)
+def _contrast(
+    row: dict[str, Any], fold: int, pair: dict[str, str], system_prompt: str, null_of: str | None
+) -> Contrast:
+    mark = f"{row['id']}/null-{null_of}" if null_of else row["id"]
+    prompts = {pole: Prompt(f"{mark}/{pole}", voice(None, pair[pole], system_prompt), row["text"]) for pole in POLES}
+    return Contrast(row["value"], row["id"], fold, **prompts, null_of=null_of)

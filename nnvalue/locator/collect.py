@@ -87,13 +87,16 @@ def gather_readings(
             f"{len(negative)} negative ones and {len(folds)} folds are given."
         )
     readings = list(dict.fromkeys(reading.check() for reading in readings))
+    if not readings:
+        raise InvalidInputError("Nothing to read: give at least one reading, e.g. Reading('gate').")
     counts = torch.tensor([[[r.count(one) for one in pole] for pole in (positive, negative)] for r in readings])
     if not counts.flatten(1).any(1).all():
         raise DatasetError("All responses are empty, so there is nothing to count; does the model answer prompts?")
     places = [[place for place, fold in enumerate(folds) if fold == number] for number in range(max(folds) + 1)]
     batches = ContrastBatches(subject, positive, negative, places, readings, batch_tokens)
     sums = _running_sums(
-        subject, batches.loads, batches.sums_of, [batches.zero() for _ in places], journal, f"{journal_key}-fold",
+        subject, batches.loads, batches.sums_of, [batches.zero() for _ in places], journal,
+        f"{journal_key}-{'-'.join(f'{site}-{tokens}' for site, tokens in readings)}-fold",
         _Stage(_COUNTING, len(batches.loads), progress),
     )  # fmt: skip
     dtypes = {str(made.pop(_DTYPE).dtype).removeprefix("torch.") for made in sums if _DTYPE in made}
@@ -136,7 +139,8 @@ class ContrastBatches:
             for chosen in plan_batches([lengths[place] for place in places], max(1, batch_tokens // 2)):
                 rows = [places[number] for number in chosen]
                 self.plan.append(rows)
-                self.loads.append(_load(2 * len(rows) * max(lengths[row] for row in rows), fold))
+                tokens = 2 * len(rows) * max(lengths[row] for row in rows)
+                self.loads.append(_load(tokens, fold, masks=len(self._choices)))
 
     def batch(self, number: int) -> tuple[Tensor, ...]:
         """As `teacher_forced`: the positive responses of some contrasts, then the negative ones."""
@@ -361,8 +365,8 @@ def _check_delivery(made: Any, expected: dict[str, Tensor], subject: Subject) ->
         raise ResultError(f"{subject.runtime.name} delivered sums of other shapes than were asked for.")
 
 
-def _load(tokens: int, group: int = 0) -> Load:
-    return Load(tokens, bytes=3 * torch.int64.itemsize * tokens, group=group)
+def _load(tokens: int, group: int = 0, masks: int = 1) -> Load:
+    return Load(tokens, bytes=(2 + masks) * torch.int64.itemsize * tokens, group=group)
 
 
 def _refuse_non_finite(sums: dict[str, Tensor], site: str) -> None:

@@ -3,9 +3,9 @@
 A method says what is read for it and turns that into one signed score a neuron: above zero where a neuron goes with the
 positive pole. The collector gathers what all methods of a run need in one pass. Register your own:
 
->>> def louder(evidence):
-...     moments = evidence.pooled(Reading("gate"))
-...     return moments.positive.mean().abs() - moments.negative.mean().abs()
+>>> def louder(evidence, reading):
+...     positive, negative = evidence.pooled(reading)
+...     return positive.mean().abs() - negative.mean().abs()
 >>> register(Method("louder", louder, Reading("gate"), "my own"))
 >>> get_method("louder").reading.tokens
 'response'
@@ -60,25 +60,25 @@ class Evidence:
     def pooled(self, reading: Reading) -> Poles:
         """The moments of both poles, those of the members taken together: every counted token weighs the same."""
         parts = self.moments[reading]
-        return Poles(*(Moments.pooled([getattr(part, pole) for part in parts]) for pole in POLES))
+        return Poles(*(Moments.pooled([getattr(part, pole).summed() for part in parts]) for pole in POLES))
 
 
 @dataclass(frozen=True)
 class Method:
     """A way to score neurons.
 
-    score: evidence -> float64 `[layer, neuron]`.
-    reading: which site and tokens it is defined on.
+    score: (evidence, reading) -> float64 `[layer, neuron]`.
+    reading: the site and tokens it was published for; it may be asked for at others.
     source: where it was published.
-    paired: the paired difference that its test is about, `firing` or `mean`.
+    paired: the paired difference that its test is about, `firing` or `mean`; None if no test belongs to it.
     needs_universal: whether `Evidence.universal` must be there.
     """
 
     name: str
-    score: Callable[[Evidence], Tensor]
+    score: Callable[[Evidence, Reading], Tensor]
     reading: Reading
     source: str
-    paired: str = "mean"
+    paired: str | None = "mean"
     needs_universal: bool = False
 
     @property
@@ -93,7 +93,7 @@ _METHODS: dict[str, Method] = {}
 def register(method: Method) -> None:
     """Make a method known by its name. Raises InvalidInputError if another one has that name, or it makes no sense."""
     method.reading.check()
-    if method.paired not in ("firing", "mean"):
+    if method.paired not in ("firing", "mean", None):
         raise InvalidInputError(f"'{method.paired}' is no paired difference; a method's test is about firing or mean.")
     if _METHODS.get(method.name, method) != method:
         raise InvalidInputError(f"There is a method '{method.name}' already; give yours another name.")
@@ -112,35 +112,40 @@ def method_names() -> tuple[str, ...]:
     return tuple(_METHODS)
 
 
-def firing_difference(evidence: Evidence) -> Tensor:
+def firing_difference(evidence: Evidence, reading: Reading) -> Tensor:
     """δ = p(+) − p(−), the difference of firing rates (NPTI, 2410.12327; ValueLocate, 2505.17712)."""
-    positive, negative = evidence.pooled(Reading("gate"))
+    positive, negative = evidence.pooled(reading)
     return positive.firing_rate() - negative.firing_rate()
 
 
-def mean_difference(evidence: Evidence) -> Tensor:
-    """Difference of mean activations over response tokens."""
-    positive, negative = evidence.pooled(Reading("down_in"))
+def mean_difference(evidence: Evidence, reading: Reading) -> Tensor:
+    """Difference of mean activations."""
+    positive, negative = evidence.pooled(reading)
     return positive.mean() - negative.mean()
 
 
-def effect_size(evidence: Evidence) -> Tensor:
-    """Cohen's d over prompts, at the last prompt token (DPN-LE, 2604.27929, which also asks for a large difference)."""
-    return cohens_d(*evidence.pooled(Reading("down_in", "last_prompt")))
+def effect_size(evidence: Evidence, reading: Reading) -> Tensor:
+    """Cohen's d, over prompts where one token of each counts (DPN-LE, 2604.27929, which also asks for a large gap)."""
+    return cohens_d(*evidence.pooled(reading))
 
 
-def contrastive(evidence: Evidence) -> Tensor:
-    """Difference of means at the last prompt token (CNA, 2605.12290).
+def contrastive(evidence: Evidence, reading: Reading) -> Tensor:
+    """Difference of means at the last prompt token, without the first two layers (CNA, 2605.12290).
 
-    Neurons of the first two layers, and those that are loud whatever is asked, score 0.
+    As published for models of 16 layers and more; of a shallow one it leaves out a large part. Neurons that are loud
+    whatever is asked score 0 too: the authors do that when they attribute, and we do it here.
+
+    Raises InvalidInputError if which neurons these are was not gathered.
     """
-    positive, negative = evidence.pooled(Reading("down_in", "last_prompt"))
+    if evidence.universal is None:
+        raise InvalidInputError("contrastive leaves out universal neurons; gather them first (Evidence.universal).")
+    positive, negative = evidence.pooled(reading)
     score = positive.mean() - negative.mean()
     score[:_FIRST_LAYERS] = 0
     return score.masked_fill(evidence.universal, 0)
 
 
-def lape(evidence: Evidence) -> Tensor:
+def lape(evidence: Evidence, reading: Reading) -> Tensor:
     """Language activation probability entropy (2402.16438), with values in the place of languages.
 
     p[k] is the firing rate under the positive pole of value k, LAPE = −Σ p′ log p′ with p′ = p / Σ p over values.
@@ -150,7 +155,7 @@ def lape(evidence: Evidence) -> Tensor:
 
     Raises InvalidInputError if the run has one basic value only: an entropy over one class is always 0.
     """
-    rates = evidence.firing_rates[Reading("gate")]  # [value, pole, layer, neuron]
+    rates = evidence.firing_rates[reading]  # [value, pole, layer, neuron]
     if len(rates) < 2:
         raise InvalidInputError("lape compares values with each other and needs two at least; 1 given.")
     shares = rates / rates.sum(0).clamp(min=torch.finfo(rates.dtype).tiny)
@@ -162,12 +167,13 @@ def lape(evidence: Evidence) -> Tensor:
     return positive - negative
 
 
-def random_scores(evidence: Evidence) -> Tensor:
+def random_scores(evidence: Evidence, reading: Reading) -> Tensor:
     """`firing_difference`'s scores shuffled within each layer, by the seed: what a method must beat.
 
     Layers and magnitudes are matched, so a set chosen by these differs from a real one only in which neurons it has.
+    It has no test: that of a shuffled neuron would be another neuron's.
     """
-    score = firing_difference(evidence)
+    score = firing_difference(evidence, reading)
     drawn = torch.Generator().manual_seed(random.Random(f"{evidence.seed}/{list(evidence.members)}").getrandbits(63))
     order = torch.stack([torch.randperm(score.shape[1], generator=drawn) for _ in score])
     return score.gather(1, order)
@@ -179,6 +185,6 @@ for _method in (
     Method("effect_size", effect_size, Reading("down_in", "last_prompt"), "arXiv 2604.27929"),
     Method("contrastive", contrastive, Reading("down_in", "last_prompt"), "arXiv 2605.12290", needs_universal=True),
     Method("lape", lape, Reading("gate"), "arXiv 2402.16438", paired="firing"),
-    Method("random", random_scores, Reading("gate"), "a control", paired="firing"),
+    Method("random", random_scores, Reading("gate"), "a control", paired=None),
 ):
     register(_method)

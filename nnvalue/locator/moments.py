@@ -14,7 +14,7 @@ class Moments:
     """Sums over the counted tokens of one pole, by fold.
 
     tokens: int64 `[fold]`, counted tokens.
-    fired: int64 `[fold, layer, neuron]`, tokens with activation > 0.
+    fired: int32 `[fold, layer, neuron]`, tokens with activation > 0.
     total, squares: float64 `[fold, layer, neuron]`, sum of activations and of their squares.
     """
 
@@ -27,6 +27,10 @@ class Moments:
     def pooled(cls, parts: Sequence[Moments]) -> Moments:
         """Several values' moments as one, as for a higher-order value; folds are put side by side."""
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
+    def summed(self) -> Moments:
+        """The same as one fold."""
+        return Moments(*(getattr(self, name).sum(0, keepdim=True) for name in self.__dataclass_fields__))
 
     def folds(self, chosen: slice) -> Moments:
         """The moments of some of the folds."""
@@ -81,7 +85,7 @@ class PairedDifference:
     """The difference d of a contrast's two averages, over contrasts: every contrast weighs the same, long or short.
 
     contrasts: int64 `[fold]`, contrasts with counted tokens on both sides.
-    total, squares: float64 `[fold, layer, neuron]`, Σd and Σd².
+    total, squares: float32 `[fold, layer, neuron]`, Σd and Σd².
     """
 
     contrasts: Tensor
@@ -90,20 +94,20 @@ class PairedDifference:
 
     def mean(self) -> Tensor:
         """Mean of d over contrasts, float64 `[layer, neuron]`."""
-        return self.total.sum(0) / max(1, int(self.contrasts.sum()))
+        return self.total.sum(0, dtype=torch.float64) / max(1, int(self.contrasts.sum()))
 
     def standard_error(self) -> Tensor:
         """Standard error of `mean` were contrasts independent, float64 `[layer, neuron]`; NaN for fewer than two."""
         n = int(self.contrasts.sum())
         if n < 2:
-            return torch.full_like(self.total[0], torch.nan)
-        variance = (self.squares.sum(0) - n * self.mean().square()) / (n - 1)
+            return torch.full_like(self.total[0], torch.nan, dtype=torch.float64)
+        variance = (self.squares.sum(0, dtype=torch.float64) - n * self.mean().square()) / (n - 1)
         return (variance.clamp(min=0) / n).sqrt()
 
     def fold_means(self) -> Tensor:
         """Mean of d in every fold that has contrasts, float64 `[fold, layer, neuron]`."""
         used = self.contrasts > 0
-        return self.total[used] / self.contrasts[used].view(-1, 1, 1)
+        return self.total[used].double() / self.contrasts[used].view(-1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -126,12 +130,9 @@ class ContrastMoments:
     ) -> ContrastMoments:
         """From the sums of every fold; `tokens` is int64 `[pole, fold]`, `contrasts` int64 `[fold]`."""
 
-        def stacked(name: str, kind: torch.dtype) -> Tensor:
-            return torch.stack([getattr(fold, name)[reading] for fold in folds]).to(kind)
+        def stacked(names: tuple[str, ...], place: int) -> list[Tensor]:
+            return [torch.stack([getattr(fold, name)[reading, place] for fold in folds]) for name in names]
 
-        fired, total = stacked("fired", torch.int64), stacked("total", torch.float64)
-        squares = stacked("squares", torch.float64)
-        poles = (Moments(tokens[pole], fired[:, pole], total[:, pole], squares[:, pole]) for pole in (0, 1))
-        sums = [stacked(name, torch.float64) for name in ("difference", "difference_squares")]
-        paired = (PairedDifference(contrasts, *(kind[:, place] for kind in sums)) for place in (0, 1))
+        poles = (Moments(tokens[pole], *stacked(("fired", "total", "squares"), pole)) for pole in (0, 1))
+        paired = (PairedDifference(contrasts, *stacked(("difference", "difference_squares"), kind)) for kind in (0, 1))
         return cls(*poles, *paired, dtype)

@@ -6,6 +6,9 @@ larger than 95 % of those that the whole pipeline finds between two halves of on
 The unit of the test is the fold. Folds share neither situations nor descriptions, so their means are independent;
 contrasts of one fold share a description, and answers under one description are alike in many neurons. A test over
 contrasts or tokens takes that likeness for the value.
+
+The A/A bar is on the safe side: each of its arms has half of a pole's descriptions, so wording weighs up to twice as
+much in its variance as in the contrast of the poles, which uses all of them.
 """
 
 from __future__ import annotations
@@ -62,6 +65,13 @@ def null_bar(null_scores: Sequence[Tensor]) -> float:
     return float(np.quantile(every, 1 - LEVEL))
 
 
-def called(score: Tensor, q: Tensor, bar: float) -> Tensor:
-    """Which neurons are called, bool `[layer, neuron]`."""
-    return (score.abs() > bar) & (q < LEVEL)
+def called(score: Tensor, difference: Tensor, q: Tensor, bar: float) -> Tensor:
+    """Which neurons are called, bool `[layer, neuron]`.
+
+    A score and its test can point opposite ways, since one may weigh every token and the other every contrast alike;
+    such a neuron is not called.
+
+    Args:
+        difference: mean paired difference that `q` is about, `[layer, neuron]`.
+    """
+    return (score.abs() > bar) & (q < LEVEL) & (score.sign() == difference.sign())

@@ -31,7 +31,7 @@ def add_to_neurons(
         model: the nnsight model that is being traced.
         site: where the neurons are, e.g. `model.layers.3.mlp.down_proj.input`.
         neurons: int64 `[k]`, indices over the site's width.
-        amounts: `[k]` for all rows alike, or `[batch, k]` for each row its own.
+        amounts: `[k]` for all rows alike, or `[batch, k]` for each row its own (`[1, k]` is a batch of one row).
         positions: tokens to edit, counted in the pass under way (a decode step has one); all of them by default.
 
     Raises ValueError for a model that flattens rows and tokens (OPT) if `positions` are limited and `amounts` do not

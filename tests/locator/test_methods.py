@@ -1,5 +1,6 @@
 """Every method against its formula, worked out token by token on a tiny case."""
 
+import doctest
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from nnvalue.errors import InvalidInputError, UnknownNameError
-from nnvalue.locator import Reading
+from nnvalue.locator import Reading, methods
 from nnvalue.locator.methods import Evidence, Method, get_method, method_names, register
 from nnvalue.locator.moments import ContrastMoments, PairedDifference
 from tests.locator.test_score import moments
@@ -40,6 +41,12 @@ def evidence(seen, rates=None, members=(0,), **rest):
     return Evidence(made, {GATE: rates}, members, **rest)
 
 
+def score(name, found):
+    """By a method, in the reading it was published for."""
+    method = get_method(name)
+    return method.score(found, method.reading)
+
+
 def all_of(seen, reading, pole):
     """Every token of every member."""
     return torch.cat([one[pole] for one in seen[reading]]).double().numpy()
@@ -50,28 +57,28 @@ def test_differences(members):
     seen = case(0, members)
     found = evidence(seen)
     plus, minus = (all_of(seen, GATE, pole) for pole in ("positive", "negative"))
-    assert np.allclose(get_method("firing_difference").score(found), (plus > 0).mean(0) - (minus > 0).mean(0))
+    assert np.allclose(score("firing_difference", found), (plus > 0).mean(0) - (minus > 0).mean(0))
     plus, minus = (all_of(seen, DOWN, pole) for pole in ("positive", "negative"))
-    assert np.allclose(get_method("mean_difference").score(found), plus.mean(0) - minus.mean(0))
+    assert np.allclose(score("mean_difference", found), plus.mean(0) - minus.mean(0))
 
 
 def test_effect_size_is_taken_over_prompts():
     seen = case(1)
     plus, minus = (all_of(seen, LAST, pole) for pole in ("positive", "negative"))
     expected = (plus.mean(0) - minus.mean(0)) / np.sqrt((plus.var(0) + minus.var(0)) / 2)
-    assert np.allclose(get_method("effect_size").score(evidence(seen)), expected)
+    assert np.allclose(score("effect_size", evidence(seen)), expected)
 
 
 def test_contrastive_leaves_out_first_layers_and_universal_neurons():
     seen = case(2)
     universal = torch.zeros(LAYERS, WIDTH, dtype=torch.bool)
     universal[2, 5] = True
-    score = get_method("contrastive").score(evidence(seen, universal=universal))
+    found = score("contrastive", evidence(seen, universal=universal))
     plus, minus = (all_of(seen, LAST, pole) for pole in ("positive", "negative"))
     expected = plus.mean(0) - minus.mean(0)
-    assert not score[:2].any()
-    assert score[2, 5] == 0
-    assert np.allclose(np.delete(score[2].numpy(), 5), np.delete(expected[2], 5))
+    assert not found[:2].any()
+    assert found[2, 5] == 0
+    assert np.allclose(np.delete(found[2].numpy(), 5), np.delete(expected[2], 5))
 
 
 def test_lape_by_hand():
@@ -81,43 +88,47 @@ def test_lape_by_hand():
     rates[:, 0, 0, 1] = torch.tensor([0.8, 0.8])
     rates[:, 0, 0, 2] = torch.tensor([0.6, 0.3])
     rates[:, 1, 0, 3] = torch.tensor([0.7, 0.0])
+    rates[:, 1, 0, 4] = torch.tensor([0.2, 0.0])
     seen = case(0)
-    score = get_method("lape").score(evidence(seen, rates))[0]
-    assert score[0] == pytest.approx(math.log(2))  # entropy 0
-    assert score[1] == pytest.approx(0)  # entropy log 2: it tells nothing
-    # of 80 rates five lie above 0 and the bar is the 76th of 80 counted from below: between .3 and 0
-    assert score[2] == pytest.approx(math.log(2) + 2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3))
-    assert score[3] == pytest.approx(-math.log(2))  # it goes with the negative pole
-    assert not score[4:].any()
-    other = get_method("lape").score(evidence(seen, rates, members=(1,)))[0]
+    found = score("lape", evidence(seen, rates))[0]
+    assert found[0] == pytest.approx(math.log(2))  # entropy 0
+    assert found[1] == pytest.approx(0)  # entropy log 2: it tells nothing
+    # of the 80 rates under the positive pole five lie above 0, and the 95 % quantile lies between .3 and .6
+    assert found[2] == pytest.approx(math.log(2) + 2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3))
+    assert found[3] == pytest.approx(-math.log(2))  # it goes with the negative pole
+    assert not found[5:].any()
+    other = score("lape", evidence(seen, rates, members=(1,)))[0]
     assert other[0] == 0  # it never fires for the second value
+    assert other[2] == 0  # it fires for it, but below the bar
+    assert found[4] == pytest.approx(-math.log(2))  # .2 is above the bar of the negative pole, which is 0
 
 
 def test_lape_of_one_value_is_refused():
     with pytest.raises(InvalidInputError, match="two at least; 1 given"):
-        get_method("lape").score(evidence(case(0)))
+        score("lape", evidence(case(0)))
 
 
 def test_random_scores_keep_each_layers_magnitudes():
     found = [evidence(case(3), seed=seed) for seed in (0, 0, 1)]
-    real = get_method("firing_difference").score(found[0])
-    one, same, other = (get_method("random").score(each) for each in found)
+    real = score("firing_difference", found[0])
+    one, same, other = (score("random", each) for each in found)
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert not torch.equal(one, real)
     assert torch.equal(one.sort(1).values, real.sort(1).values)
-    elsewhere = get_method("random").score(evidence(case(3), members=(4,)))
+    elsewhere = score("random", evidence(case(3), members=(4,)))
     assert not torch.equal(one, elsewhere)  # the same shuffle for all values would make them overlap
 
 
-def test_a_method_of_ones_own_is_found_by_its_name():
-    own = Method("of_a_test", lambda found: found.pooled(DOWN).positive.mean(), DOWN, "a test")
+def test_a_method_of_ones_own_is_found_by_its_name(monkeypatch):
+    monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
+    own = Method("of_a_test", lambda found, reading: found.pooled(reading).positive.mean(), DOWN, "a test")
     register(own)
     register(own)
     assert get_method("of_a_test") is own
     assert method_names()[0] == "firing_difference"
     with pytest.raises(InvalidInputError, match="already"):
-        register(Method("of_a_test", lambda found: None, DOWN, "another"))
+        register(Method("of_a_test", lambda found, reading: None, DOWN, "another"))
     with pytest.raises(InvalidInputError, match="'variance' is no paired difference"):
         register(Method("wrong", own.score, DOWN, "a test", paired="variance"))
     with pytest.raises(UnknownNameError, match="site 'gates'"):
@@ -130,3 +141,13 @@ def test_only_methods_on_response_tokens_need_responses():
     assert {name for name in ("firing_difference", "effect_size", "contrastive") if get_method(name).generates} == {
         "firing_difference"
     }
+
+
+def test_contrastive_wants_to_know_universal_neurons():
+    with pytest.raises(InvalidInputError, match="universal neurons"):
+        score("contrastive", evidence(case(0)))
+
+
+def test_the_docstring_example_runs(monkeypatch):
+    monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
+    assert doctest.testmod(methods).failed == 0

@@ -24,17 +24,17 @@ def fold_means(total, contrasts):
     return PairedDifference(contrasts, total, total).fold_means()
 
 
-def score_and_q(effect, seed):
+def score_mean_and_q(effect, seed):
     means = fold_means(*simulated(effect, seed))
-    return means.mean(0), q_values(paired_test([means]))
+    return means.mean(0), means.mean(0), q_values(paired_test([means]))
 
 
 def test_nothing_is_called_where_there_is_nothing():
     """Two descriptions' effects are as large as the noise; a test over contrasts calls something in every run."""
     false_alarms, naive_alarms = 0, 0
     for seed in range(RUNS):
-        bar = null_bar([score_and_q(0.0, 10_000 + 2 * seed + pole)[0] for pole in (0, 1)])
-        false_alarms += bool(called(*score_and_q(0.0, seed), bar).any())
+        bar = null_bar([score_mean_and_q(0.0, 10_000 + 2 * seed + pole)[0] for pole in (0, 1)])
+        false_alarms += bool(called(*score_mean_and_q(0.0, seed), bar).any())
         random = torch.Generator().manual_seed(seed)
         shifts = torch.randn(FOLDS, 1, NEURONS, generator=random).expand(-1, CONTRASTS, -1)
         each = (shifts + torch.randn(shifts.shape, generator=random)).flatten(0, 1).numpy()
@@ -46,15 +46,21 @@ def test_nothing_is_called_where_there_is_nothing():
 def test_what_is_there_is_called():
     effect = torch.zeros(1, NEURONS, dtype=torch.float64)
     effect[0, :40] = 2.0
-    score, q = score_and_q(effect, 0)
-    found = called(score, q, null_bar([score_and_q(0.0, 1)[0]]))
+    found = called(*score_mean_and_q(effect, 0), null_bar([score_mean_and_q(0.0, 1)[0]]))
     assert found[0, :40].sum() >= 38
     assert found[0, 40:].sum() <= 6
 
 
 def test_a_significant_but_small_score_is_not_called():
     score, q = torch.tensor([[0.5, 2.0, 2.0]]), torch.tensor([[0.001, 0.001, 0.2]])
-    assert called(score, q, 1.0).tolist() == [[False, True, False]]
+    assert called(score, score, q, 1.0).tolist() == [[False, True, False]]
+
+
+def test_a_score_that_contradicts_its_test_is_not_called():
+    """Long answers under one pole in some situations and under the other in others: tokens say +, every contrast −."""
+    assert called(torch.tensor([[2.0, 2.0]]), torch.tensor([[-0.1, 0.1]]), torch.zeros(1, 2), 1.0).tolist() == [
+        [False, True]
+    ]
 
 
 def test_the_test_of_one_value_is_students():

@@ -20,7 +20,7 @@ from nnvalue.cli.main import cli
 from nnvalue.dataset import build_contrasts
 from nnvalue.errors import ArtifactError, ModelError
 from nnvalue.findings import ValueNeurons
-from nnvalue.locator import Reading, exact_quantiles, gather_contrasts
+from nnvalue.locator import Reading, exact_quantiles, gather_contrasts, gather_readings
 from nnvalue.locator.collect import ContrastBatches
 from nnvalue.models import RemoteOptions, generate_responses, open_model
 from nnvalue.models.jobs import HandedInError, HandIn
@@ -90,19 +90,24 @@ def responses_of(subject, situations: int):
     return poles, [contrast.fold for contrast in contrasts]
 
 
-def test_what_comes_back_has_the_size_of_the_model(organism, remote, server):
-    """≤ 48 bytes a neuron and 64 kB a bundle, however many situations; one request a bundle, one bundle a fold."""
+@pytest.mark.parametrize("readings", [[Reading("gate")], [Reading("gate"), Reading("down_in", "last_prompt")]])
+def test_what_comes_back_has_the_size_of_the_model(organism, remote, server, readings):
+    """56 bytes a neuron and reading, and 8 kB, however many situations; one request a bundle, one bundle a fold."""
     sizes = set()
     for situations in (4, 32):
         poles, folds = responses_of(organism, situations)
         before = len(server.log("executed")), len(server.requests())
-        gather_contrasts(remote, *poles, folds, "gate", batch_tokens=200)
+        there = gather_readings(remote, *poles, folds, readings, batch_tokens=200)
+        here = gather_readings(organism, *poles, folds, readings, batch_tokens=200)
+        for reading in readings:
+            assert torch.equal(there[reading].negative.fired, here[reading].negative.fired)
+            assert torch.allclose(there[reading].mean.total, here[reading].mean.total, atol=1e-5)
         executed = server.log("executed")[before[0] :]
         assert len(executed) == len(server.requests()) - before[1] == 4
         sizes |= {entry["raw_bytes"] for entry in executed}
         assert all(entry["result_bytes"] <= entry["raw_bytes"] for entry in executed)
     assert len(sizes) == 1
-    assert sizes.pop() <= 48 * LAYERS * WIDTH + 64_000
+    assert sizes.pop() <= 56 * len(readings) * LAYERS * WIDTH + 8_000
 
 
 def test_q95_comes_from_passes_over_the_chosen_neurons_only(organism, remote, server):
