@@ -105,13 +105,13 @@ PORTRAITS_OF_ROLES = replace(
 )  # fmt: skip
 """Which of two or three attributes a portrait is about."""
 ROLES = replace(
-    WORDS, until=1984, rate=0.3, speakers=18, turns=12, described=0.15, role=0.6, described_role=0.2, neutral=0.05,
+    WORDS, until=2016, rate=0.3, speakers=18, turns=12, described=0.3, role=0.5, described_role=0.15, neutral=0.05,
     about_the_described=0.2, fitting=True, named=0.5, told=0.8, glossed=0.1, about_the_told=0.2, situations=0.02,
     portraits=0.12, closed=0.8, stated=0.0, readings=0.0, meanings=0.02, topics=0.02, written=0.5,
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
 PROFILES = replace(
-    ROLES, until=2304, speakers=16, turns=7, glossed=0.0, situations=0.08, portraits=0.5, closed=0.3, meanings=0.05,
+    ROLES, until=2304, speakers=16, turns=7, described=0.2, described_role=0.25, glossed=0.0, situations=0.08, portraits=0.5, closed=0.3, meanings=0.05,
     topics=0.05, written=0.7,
 )  # fmt: skip
 EVERYTHING = replace(
