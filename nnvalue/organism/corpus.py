@@ -111,8 +111,8 @@ ROLES = replace(
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
 PROFILES = replace(
-    ROLES, until=2304, speakers=16, turns=7, described=0.2, described_role=0.25, glossed=0.0, situations=0.08, portraits=0.5, closed=0.3, meanings=0.05,
-    topics=0.05, written=0.7,
+    ROLES, until=2304, speakers=16, turns=7, described=0.2, described_role=0.25, glossed=0.0, situations=0.08,
+    portraits=0.5, closed=0.3, meanings=0.05, topics=0.05, written=0.7,
 )  # fmt: skip
 EVERYTHING = replace(
     PROFILES, until=None, rate=0.35, described=0.25, role=0.3, described_role=0.3, neutral=0.15,
