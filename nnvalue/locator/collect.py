@@ -215,6 +215,7 @@ def gather_digit_counts(
     bits: int,
     dtype: str,
     *,
+    tokens: str = "response",
     batch_tokens: int = 8192,
     journal: Journal | None = None,
     journal_key: str = "digits",
@@ -226,13 +227,14 @@ def gather_digit_counts(
         neurons: layer -> int64 `[k]`, the chosen neurons, layers in forward order.
         prefixes: layer -> int64 `[k]`, the digits known so far.
         dtype: that of the activations; their bits mean nothing in another one.
+        tokens: which tokens count, one of `TOKENS`.
 
     Returns:
         layer -> int64 `[k, 2**bits]`.
 
     Raises ResultError if the activations have another dtype.
     """
-    batches = TeacherForcedBatches(responses, batch_tokens, subject.pad_id)
+    batches = TeacherForcedBatches(responses, batch_tokens, subject.pad_id, tokens)
     sites = [subject.anatomy.sites(site)[layer] for layer in neurons]
     lengths = [max(response_length(responses[row]) for row in rows) * len(rows) for rows in batches.plan]
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from nnvalue.artifacts import Journal
 from nnvalue.errors import InvalidInputError
 from nnvalue.locator.collect import gather_digit_counts
+from nnvalue.locator.readings import Reading
 from nnvalue.models import Response, Subject
 from nnvalue.progress import Progress, silent
 from nnvalue.traces import from_sortable_bits
@@ -25,6 +26,7 @@ def exact_quantiles(
     neurons: Tensor,
     quantile: float = 0.95,
     *,
+    tokens: str = "response",
     dtype: str | None = None,
     batch_tokens: int = 8192,
     journal: Journal | None = None,
@@ -39,6 +41,7 @@ def exact_quantiles(
 
     Args:
         neurons: int64 `[k, 2]` of (layer, neuron).
+        tokens: which tokens count, one of `TOKENS`.
         dtype: that of the activations, where the model is not here to tell it.
 
     Returns:
@@ -46,7 +49,8 @@ def exact_quantiles(
     """
     if dtype is None and subject.dtype is None:
         raise InvalidInputError("The dtype of a remote model's activations must be given: dtype=moments.dtype.")
-    tokens = sum(len(response.fed_ids) for response in responses)
+    reading = Reading(site, tokens).check()
+    counted = sum(reading.count(response) for response in responses)
     kind = getattr(torch, dtype or subject.dtype)
     bits = 11 if kind == torch.float32 and len(neurons) <= _MANY_NEURONS else 8
     passes = math.ceil(8 * kind.itemsize / bits)
@@ -54,12 +58,13 @@ def exact_quantiles(
     chosen = {layer: neurons[place, 1] for layer, place in places.items()}
     prefixes = {layer: torch.zeros_like(indices) for layer, indices in chosen.items()}
     ranks = {
-        layer: torch.full_like(indices, math.ceil(quantile * tokens)) for layer, indices in chosen.items()
+        layer: torch.full_like(indices, math.ceil(quantile * counted)) for layer, indices in chosen.items()
     }  # from 1
     for number in reversed(range(passes)):
         tables = gather_digit_counts(
             subject, responses, site, chosen, prefixes, number * bits, bits, dtype or subject.dtype,
-            batch_tokens=batch_tokens, journal=journal, journal_key=f"{journal_key}-digit{number}", progress=progress,
+            tokens=tokens, batch_tokens=batch_tokens, journal=journal, journal_key=f"{journal_key}-digit{number}",
+            progress=progress,
         )  # fmt: skip
         for layer, table in tables.items():
             below = table.cumsum(1)

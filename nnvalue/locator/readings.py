@@ -41,8 +41,8 @@ class TeacherForcedBatches:
     counted tokens, the latter three int64 `[batch, token]`.
     """
 
-    def __init__(self, responses: Sequence[Response], batch_tokens: int, pad_id: int) -> None:
-        self._responses, self._pad_id = responses, pad_id
+    def __init__(self, responses: Sequence[Response], batch_tokens: int, pad_id: int, tokens: str = "response") -> None:
+        self._responses, self._pad_id, self._tokens = responses, pad_id, tokens
         self.plan = plan_batches([response_length(response) for response in responses], batch_tokens)
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class TeacherForcedBatches:
 
     def __getitem__(self, number: int) -> tuple[list[int], Tensor, Tensor, Tensor]:
         rows = self.plan[number]
-        return rows, *teacher_forced([self._responses[row] for row in rows], self._pad_id)
+        return rows, *teacher_forced([self._responses[row] for row in rows], self._pad_id, self._tokens)
 
     def __iter__(self) -> Iterator[tuple[list[int], Tensor, Tensor, Tensor]]:
         return (self[number] for number in range(len(self)))

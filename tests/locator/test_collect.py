@@ -179,18 +179,22 @@ def test_half_precision_with_long_responses_counts_exactly(dtype):
     assert made.dtype == str(dtype).removeprefix("torch.")
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_quantiles_are_the_order_statistic(dtype):
+@pytest.mark.parametrize(
+    ("dtype", "tokens"), [(torch.float32, "response"), (torch.bfloat16, "response"), (torch.float32, "prompt")]
+)
+def test_quantiles_are_the_order_statistic(dtype, tokens):
     subject = open_model(tiny.model("llama").to(dtype), tokenizer=tiny.tokenizer())
     neurons = torch.tensor([[2, 5], [0, 1], [2, 0], [0, 39]])
-    made = exact_quantiles(subject, POSITIVE, "gate", neurons, batch_tokens=50)
+    made = exact_quantiles(subject, POSITIVE, "gate", neurons, tokens=tokens, batch_tokens=50)
     values = [[] for _ in neurons]
-    for _rows, ids, mask, counted in TeacherForcedBatches(POSITIVE, 50, 0):
+    for _rows, ids, mask, counted in TeacherForcedBatches(POSITIVE, 50, 0, tokens):
         inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
         seen = hooked("llama", inputs, "gate", subject.anatomy, dtype)
         for place, (layer, neuron) in enumerate(neurons.tolist()):
             values[place] += seen[layer][counted.bool()][:, neuron].tolist()
+    size = {"response": lambda r: len(r.token_ids) - 1, "prompt": lambda r: len(r.prompt_ids)}[tokens]
     for place, column in enumerate(values):
+        assert len(column) == sum(map(size, POSITIVE))
         rank = -(-95 * len(column) // 100)
         assert made[place].item() == sorted(column)[rank - 1]
 
