@@ -78,8 +78,10 @@ def test_paired_differences_equal_those_worked_out_one_by_one(llama):
     d = [plus - minus for plus, minus in zip(*rates, strict=True)]
     folds = [[d[n] for n in range(1, len(FOLDS)) if FOLDS[n] == fold] for fold in range(3)]
     assert made.firing.contrasts.tolist() == [3, 4, 3]
-    assert torch.allclose(made.firing.total, torch.stack([sum(fold) for fold in folds]), atol=1e-5)
-    assert torch.allclose(made.firing.squares, torch.stack([sum(x * x for x in fold) for fold in folds]), atol=1e-5)
+    assert torch.allclose(made.firing.total.double(), torch.stack([sum(fold) for fold in folds]), atol=1e-5)
+    assert torch.allclose(
+        made.firing.squares.double(), torch.stack([sum(x * x for x in fold) for fold in folds]), atol=1e-5
+    )
     every = torch.stack(d[1:])
     assert torch.allclose(made.firing.mean(), every.mean(0), atol=1e-6)
     assert torch.allclose(made.firing.standard_error(), every.std(0) / len(every) ** 0.5, atol=1e-6)
