@@ -18,32 +18,35 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 KIND = "value-neurons"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _COLUMNS = {
     "value": np.int32,  # index into `values`
     "pole": np.int8,  # +1 or -1
     "layer": np.int32,
     "neuron": np.int32,
+    "score": np.float32,
     "delta": np.float32,
     "firing_positive": np.float32,
     "firing_negative": np.float32,
     "effect_size": np.float32,
     "q95": np.float32,
 }
-_MAPS = ("firing_positive", "firing_negative", "effect_size")
+_MAPS = ("score", "firing_positive", "firing_negative", "effect_size")
 
 
 class ValueNeuron(NamedTuple):
-    """One row of the table.
+    """One row of the table; tokens and site are those that the method reads.
 
-    delta = firing_positive − firing_negative, the shares of counted tokens with activation > 0 under each pole;
-    effect_size is Cohen's d over tokens; q95 the neuron's exact 95th percentile under its own pole.
+    score is the method's, by which neurons are ranked; delta = firing_positive − firing_negative, the shares of counted
+    tokens with activation > 0 under each pole; effect_size is Cohen's d over tokens; q95 the neuron's exact 95th
+    percentile under its own pole.
     """
 
     value: str
     pole: str
     layer: int
     neuron: int
+    score: float
     delta: float
     firing_positive: float
     firing_negative: float
@@ -57,8 +60,8 @@ class ValueNeurons:
 
     values: names of the values, in the order of the maps.
     columns: the table, one numpy array a column; rows are sorted by value, pole (positive first) and strength.
-    maps: for all neurons and not only the selected ones, float32 `[value, layer, neuron]`: `firing_positive`,
-        `firing_negative` and `effect_size`.
+    maps: for all neurons and not only the selected ones, float32 `[value, layer, neuron]`: `score`,
+        `firing_positive`, `firing_negative` and `effect_size`.
     config: how it was made: model, dataset, settings, versions, counts.
     responses: the responses it was counted on, as the bytes of a parquet file; None if not kept.
     """
@@ -91,9 +94,9 @@ class ValueNeurons:
         return self.maps["firing_positive"] - self.maps["firing_negative"]
 
     def top(self, value: str, pole: str | None = None, n: int = 10) -> list[ValueNeuron]:
-        """The n strongest neurons of a value, of one pole or of both by |δ|. Raises UnknownNameError."""
+        """The n strongest neurons of a value, of one pole or of both by |score|. Raises UnknownNameError."""
         places = self._places(value, pole)
-        strongest = places[np.argsort(-np.abs(self.columns["delta"][places]), kind="stable")]
+        strongest = places[np.argsort(-np.abs(self.columns["score"][places]), kind="stable")]
         return [self._row(place) for place in strongest[:n]]
 
     def by_layer(self, value: str, pole: str | None = None) -> np.ndarray:
@@ -284,7 +287,7 @@ def _check_config(folder: Path, values: tuple[str, ...], config: Mapping[str, An
     """What the tables and the card read must be there, and be what it should."""
     needed = {
         "model": ("name", "family", "layers", "width", "dtype", "config_sha256", "weights_sample_sha256"),
-        "settings": ("site", "selection"),
+        "settings": ("method", "site", "tokens", "selection"),
         "counts": values,
     }
     for section, keys in needed.items():

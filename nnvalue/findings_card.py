@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nnvalue.findings import ValueNeurons
 
+TOKENS_IN_WORDS = {
+    "response": "the response tokens that decoding feeds to the model (tokens 1 … n−1 of n generated ones)",
+    "last_prompt": "the last token of each prompt",
+    "prompt": "all tokens of the prompts",
+}
+_TEXTS = {
+    True: "Every situation was answered greedily under a description of each pole. One teacher-forced pass over prompt "
+    "and response then counted",
+    False: "Every situation was put to the model under a description of each pole, and nothing was generated. What "
+    "counts are",
+}
 _TEMPLATE = """\
 ---
 library_name: nnvalue
@@ -17,7 +28,7 @@ tags: [neurons, values, interpretability]
 {count} value neurons for {n_values} values of the framework `{framework[name]}`, found with nnvalue \
 {versions[nnvalue]}.
 
-| value | positive | negative | situations | counted tokens (+ / −) | split-half r of δ |
+| value | positive | negative | situations | counted tokens (+ / −) | split-half r of the score |
 |---|---|---|---|---|---|
 {rows}
 
@@ -25,16 +36,15 @@ tags: [neurons, values, interpretability]
 - Model: {model[name]}{revision}, {model[family]}, {model[layers]} layers of {model[width]} neurons, {model[dtype]}, \
 activation {model[activation]}; config sha256 `{model[config_sha256]}`.
 - Dataset: {dataset[name]}, sha256 `{dataset[sha256]}`.
-- Every situation was answered greedily under a description of each pole. One teacher-forced pass over prompt and \
-response then counted, at the site `{settings[site]}`, how often each neuron fired (activation > 0) on the response \
-tokens that decoding feeds to the model: tokens 1 … n−1 of n generated ones.
-- δ = p(+) − p(−) (ValueLocate, arXiv 2505.17712; NPTI, arXiv 2410.12327). Selected by {selection}.
+- {texts} {tokens}, read at the site `{settings[site]}`.
+- Score: `{settings[method]}` ({source}). Selected by {selection}.
+- δ = p(+) − p(−): how much more often a neuron fires (activation > 0) on these tokens under the positive pole.
 - `q95` is a neuron's exact 95th percentile over the counted tokens of its own pole; `effect_size` is Cohen's d over \
 tokens. Tokens are not independent: do not read it as a test.
 - Seed {settings[seed]}; libraries: {libraries}. All settings stand in `config.json`.
 
 A fixed share or threshold always selects something. Read the split-half r beside the neurons: it says how much of \
-the map of δ comes back with other situations and other descriptions.
+the map of scores comes back with other situations and other descriptions.
 
 ## How to open it
 ```python
@@ -65,6 +75,9 @@ def findings_card(found: ValueNeurons) -> str:
         rows="\n".join(rows),
         revision=f" at revision `{revision}`" if revision else "",
         selection=describe_selection(config["settings"]["selection"]),
+        source=config["settings"]["source"],
+        texts=_TEXTS[config["settings"]["tokens"] == "response"],
+        tokens=TOKENS_IN_WORDS[config["settings"]["tokens"]],
         libraries=", ".join(f"{name} {version}" for name, version in sorted(config["versions"].items())),
         first=found.values[0],
     )

@@ -36,7 +36,9 @@ class _Situations(click.ParamType):
 @click.option("--framework", help="An embedded framework or a YAML file. Default: that of the dataset.")
 @click.option("--dataset", help="valueinsight (default), moral_foundations, or a folder in the same form.")
 @click.option("--situations", type=_Situations(), default=64, show_default=True, help="Situations a value, or all.")
-@click.option("--site", default="gate", show_default=True, help="Where neurons are read: gate or down_in.")
+@click.option("--method", default="firing_difference", show_default=True, help="How neurons are scored.")
+@click.option("--site", help="Where neurons are read: gate or down_in. Default: the method's own.")
+@click.option("--tokens", help="Which tokens count: response, last_prompt or prompt. Default: the method's own.")
 @click.option("--top-k", type=float, help="Neurons a pole: a share below 1, or a number.  [default: 0.01]")
 @click.option("--threshold", type=float, help="The published rule instead: all with |δ| of at least this (0.1, 0.03).")
 @click.option("--floor", type=float, help="With --threshold: first neurons kept in any case.  [default: 0.0044]")
@@ -62,7 +64,8 @@ def command(
     """Find which neurons of a model carry which value.
 
     Every situation is answered under a description of either pole of a value; neurons are ranked by how much more
-    often they fire under one than under the other. A run that was stopped goes on when it is started again.
+    often they fire under one than under the other, or by another method. A run that was stopped goes on when it is
+    started again.
     """
     from rich.console import Console
 

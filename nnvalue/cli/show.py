@@ -16,19 +16,23 @@ if TYPE_CHECKING:
     from nnvalue.findings import ValueNeurons
 
 _BARS = " ▁▂▃▄▅▆▇█"
+_OWN_COLUMN = "firing_difference"  # its score is δ, which has a column anyway
 
 
 def print_findings(console: Console, found: ValueNeurons, top: int) -> None:
     """The tables of a result: its strongest neurons, and where in the network they sit."""
-    console.print("Strongest value neurons (δ: firing rate under + minus under −)", style="bold")
+    method = found.config["settings"]["method"]
+    how = "" if method == _OWN_COLUMN else f"score: {method}; "
+    console.print(f"Strongest value neurons ({how}δ: firing rate under + minus under −)", style="bold")
     console.print(_top_table(found, top))
-    console.print("Where they sit, first layer to last (r: split-half reliability of δ)", style="bold")
+    console.print("Where they sit, first layer to last (r: split-half reliability of the score)", style="bold")
     console.print(_layer_table(found, max(8, min(32, (console.width - 46) // 2))))
     settings = found.config["settings"]
     total = found.layers * found.width
     console.print(
         f"{found.config['model']['name']}: {len(found):,} value neurons of {len(found.values)} values, out of "
-        f"{found.layers} layers × {found.width:,} = {total:,} neurons; site {settings['site']}; "
+        f"{found.layers} layers × {found.width:,} = {total:,} neurons; site {settings['site']}, "
+        f"{settings['tokens'].replace('_', ' ')} tokens; "
         f"{describe_selection(settings['selection'])}.",
         markup=False,
         highlight=False,
@@ -67,7 +71,8 @@ def strip(counts: list[int], width: int = 32) -> str:
 
 def _top_table(found: ValueNeurons, top: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("value", "pole", "layer", "neuron", "δ", "p(+)", "p(−)", "d", "q95"):
+    scored = ["score"] if found.config["settings"]["method"] != _OWN_COLUMN else []
+    for name in ("value", "pole", "layer", "neuron", *scored, "δ", "p(+)", "p(−)", "d", "q95"):
         text = name in ("value", "pole")
         table.add_column(
             name, justify="left" if text else "right", no_wrap=True, min_width=14 if name == "value" else None
@@ -81,6 +86,7 @@ def _top_table(found: ValueNeurons, top: int) -> Table:
                     Text(sign, style),
                     str(row.layer),
                     str(row.neuron),
+                    *(f"{getattr(row, name):+.3f}" for name in scored),
                     f"{row.delta:+.3f}",
                     f"{row.firing_positive:.3f}",
                     f"{row.firing_negative:.3f}",
@@ -96,7 +102,7 @@ def _layer_table(found: ValueNeurons, width: int) -> Table:
     table.add_column("value", no_wrap=True, min_width=14)
     table.add_column("+", style="green", no_wrap=True)
     table.add_column("−", style="red", no_wrap=True)
-    for name in ("n +", "n −", "max |δ|", "r"):
+    for name in ("n +", "n −", "max |score|", "r"):
         table.add_column(name, justify="right", no_wrap=True)
     for value in found.values:
         layers = [found.by_layer(value, pole) for pole in ("positive", "negative")]
@@ -105,7 +111,7 @@ def _layer_table(found: ValueNeurons, width: int) -> Table:
             value,
             *(strip(counts.tolist(), width) for counts in layers),
             *(str(int(counts.sum())) for counts in layers),
-            f"{abs(found.top(value, n=1)[0].delta):.3f}" if len(found.indices(value)) else "—",
+            f"{abs(found.top(value, n=1)[0].score):.3f}" if len(found.indices(value)) else "—",
             "—" if r is None else f"{r:.2f}",
         )
     return table

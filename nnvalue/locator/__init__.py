@@ -1,26 +1,33 @@
 """Locating: collect → statistics → score → rank → `ValueNeurons`."""
 
 from nnvalue.locator.collect import gather_contrasts, gather_readings
+from nnvalue.locator.methods import Evidence, Method, get_method, method_names, register_method
 from nnvalue.locator.moments import Moments
 from nnvalue.locator.pipeline import LocateConfig, locate
 from nnvalue.locator.quantiles import exact_quantiles
 from nnvalue.locator.readings import Reading
-from nnvalue.locator.score import Scores, firing_difference, split_half_reliability
+from nnvalue.locator.score import cohens_d, split_half_reliability
 from nnvalue.locator.select import Selection, Threshold, TopK, select_neurons
+from nnvalue.locator.universal import universal_neurons
 
 __all__ = [
+    "Evidence",
     "LocateConfig",
+    "Method",
     "Moments",
     "Reading",
-    "Scores",
     "Selection",
     "Threshold",
     "TopK",
+    "cohens_d",
     "exact_quantiles",
-    "firing_difference",
     "gather_contrasts",
     "gather_readings",
+    "get_method",
     "locate",
+    "method_names",
+    "register_method",
     "select_neurons",
     "split_half_reliability",
+    "universal_neurons",
 ]

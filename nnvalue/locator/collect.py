@@ -94,10 +94,10 @@ def gather_readings(
         raise DatasetError("All responses are empty, so there is nothing to count; does the model answer prompts?")
     places = [[place for place, fold in enumerate(folds) if fold == number] for number in range(max(folds) + 1)]
     batches = ContrastBatches(subject, positive, negative, places, readings, batch_tokens)
-    sums = _running_sums(
+    sums = running_sums(
         subject, batches.loads, batches.sums_of, [batches.zero() for _ in places], journal,
         f"{journal_key}-{'-'.join(f'{site}-{tokens}' for site, tokens in readings)}-fold",
-        _Stage(_COUNTING, len(batches.loads), progress),
+        Stage(_COUNTING, len(batches.loads), progress),
     )  # fmt: skip
     dtypes = {str(made.pop(_DTYPE).dtype).removeprefix("torch.") for made in sums if _DTYPE in made}
     if len(dtypes) != 1:
@@ -140,7 +140,7 @@ class ContrastBatches:
                 rows = [places[number] for number in chosen]
                 self.plan.append(rows)
                 tokens = 2 * len(rows) * max(lengths[row] for row in rows)
-                self.loads.append(_load(tokens, fold, masks=len(self._choices)))
+                self.loads.append(load_of(tokens, fold, masks=len(self._choices)))
 
     def batch(self, number: int) -> tuple[Tensor, ...]:
         """As `teacher_forced`: the positive responses of some contrasts, then the negative ones."""
@@ -157,7 +157,7 @@ class ContrastBatches:
         batches = [self.batch(number) for number in bundle]
         sites = [*zip(*(self._subject.anatomy.sites(name) for name in self._names), strict=True)]
         sums, dtype = sum_contrasts(self._subject.model, sites, batches, self._readings, backend)
-        _check_delivery(sums, self.zero(), self._subject)
+        check_delivery(sums, self.zero(), self._subject)
         if dtype not in _DTYPES:
             raise ResultError(f"{self._subject.runtime.name} delivered activations of dtype {str(dtype)[:20]}.")
         for place, (site, _) in enumerate(self._readings):
@@ -246,12 +246,12 @@ def gather_digit_counts(
         if found != dtype:
             raise ResultError(f"The activations are {found} now and were {dtype} before; run it afresh (--overwrite).")
         made = {str(layer): table for layer, table in zip(neurons, tables, strict=False)}
-        _check_delivery(made, zero, subject)
+        check_delivery(made, zero, subject)
         return {name: table.to(torch.int64) for name, table in made.items()}
 
     zero = {str(layer): torch.zeros(len(chosen), 1 << bits, dtype=torch.int32) for layer, chosen in neurons.items()}
-    stage = _Stage(_RANKING, len(batches), progress)
-    (sums,) = _running_sums(subject, [*map(_load, lengths)], tables_of, [zero], journal, journal_key, stage)
+    stage = Stage(_RANKING, len(batches), progress)
+    (sums,) = running_sums(subject, [*map(load_of, lengths)], tables_of, [zero], journal, journal_key, stage)
     return {layer: sums[str(layer)] for layer in neurons}
 
 
@@ -288,7 +288,7 @@ def sum_digits(
 
 
 @dataclass
-class _Stage:
+class Stage:
     """Tells the listener how far a stage is, and what it waits for."""
 
     name: str
@@ -297,21 +297,23 @@ class _Stage:
     done: int = 0
 
     def add(self, batches: int) -> None:
+        """So many more are done."""
         self.done += batches
         self.progress(self.name, self.done, self.total)
 
     def waiting(self, detail: str) -> None:
+        """Nothing moves, and why."""
         self.progress(self.name + DETAIL + detail, self.done, self.total)
 
 
-def _running_sums(
+def running_sums(
     subject: Subject,
     loads: Sequence[Load],
     sums_of: Callable[[Bundle, Any], dict[str, Tensor]],
     start: Sequence[dict[str, Tensor]],
     journal: Journal | None,
     key: str,
-    stage: _Stage,
+    stage: Stage,
 ) -> list[dict[str, Tensor]]:
     """Sum what the bundles of every group of batches give, going on from where the journal says an earlier run was.
 
@@ -355,7 +357,7 @@ def _sum(so_far: Tensor | None, more: Tensor) -> Tensor:
     return more if so_far is None else so_far + more
 
 
-def _check_delivery(made: Any, expected: dict[str, Tensor], subject: Subject) -> None:
+def check_delivery(made: Any, expected: dict[str, Tensor], subject: Subject) -> None:
     """Refuse what has not the names, shapes and dtypes that were asked for."""
 
     def form(tensors: Any) -> Any:
@@ -367,7 +369,8 @@ def _check_delivery(made: Any, expected: dict[str, Tensor], subject: Subject) ->
         raise ResultError(f"{subject.runtime.name} delivered sums of other shapes than were asked for.")
 
 
-def _load(tokens: int, group: int = 0, masks: int = 1) -> Load:
+def load_of(tokens: int, group: int = 0, masks: int = 1) -> Load:
+    """What a batch costs that goes up as ids, an attention mask and `masks` masks of counted tokens."""
     return Load(tokens, bytes=(2 + masks) * torch.int64.itemsize * tokens, group=group)
 
 

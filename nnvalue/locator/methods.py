@@ -6,7 +6,7 @@ positive pole. The collector gathers what all methods of a run need in one pass.
 >>> def louder(evidence, reading):
 ...     positive, negative = evidence.pooled(reading)
 ...     return positive.mean().abs() - negative.mean().abs()
->>> register(Method("louder", louder, Reading("gate"), "my own"))
+>>> register_method(Method("louder", louder, Reading("gate"), "my own"))
 >>> get_method("louder").reading.tokens
 'response'
 """
@@ -45,8 +45,9 @@ class Evidence:
     """What was gathered for one value.
 
     moments: by reading, those of every member; a basic value is its own only member.
-    firing_rates: by reading, of both poles of every basic value of the run, float64 `[value, pole, layer, neuron]`.
-    members: the members' places in `firing_rates`.
+    firing_rates: for methods that compare values, by reading: of both poles of every basic value of the run, float64
+        `[value, pole, layer, neuron]`.
+    members: the members' places among the basic values of the run.
     universal: bool `[layer, neuron]`, neurons that are among the loudest of their layer whatever is asked.
     seed: for what is random.
     """
@@ -71,7 +72,7 @@ class Method:
     reading: the site and tokens it was published for; it may be asked for at others.
     source: where it was published.
     paired: the paired difference that its test is about, `firing` or `mean`; None if no test belongs to it.
-    needs_universal: whether `Evidence.universal` must be there.
+    needs_rates, needs_universal: whether `Evidence.firing_rates` and `Evidence.universal` must be there.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Method:
     reading: Reading
     source: str
     paired: str | None = "mean"
+    needs_rates: bool = False
     needs_universal: bool = False
 
     @property
@@ -90,7 +92,7 @@ class Method:
 _METHODS: dict[str, Method] = {}
 
 
-def register(method: Method) -> None:
+def register_method(method: Method) -> None:
     """Make a method known by its name. Raises InvalidInputError if another one has that name, or it makes no sense."""
     method.reading.check()
     if method.paired not in ("firing", "mean", None):
@@ -184,7 +186,7 @@ for _method in (
     Method("mean_difference", mean_difference, Reading("down_in"), "a difference of means"),
     Method("effect_size", effect_size, Reading("down_in", "last_prompt"), "arXiv 2604.27929"),
     Method("contrastive", contrastive, Reading("down_in", "last_prompt"), "arXiv 2605.12290", needs_universal=True),
-    Method("lape", lape, Reading("gate"), "arXiv 2402.16438", paired="firing"),
+    Method("lape", lape, Reading("gate"), "arXiv 2402.16438", paired="firing", needs_rates=True),
     Method("random", random_scores, Reading("gate"), "a control", paired=None),
 ):
-    register(_method)
+    register_method(_method)

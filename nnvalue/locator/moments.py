@@ -104,6 +104,10 @@ class PairedDifference:
         variance = (self.squares.sum(0, dtype=torch.float64) - n * self.mean().square()) / (n - 1)
         return (variance.clamp(min=0) / n).sqrt()
 
+    def folds(self, chosen: slice) -> PairedDifference:
+        """The difference in some of the folds."""
+        return PairedDifference(self.contrasts[chosen], self.total[chosen], self.squares[chosen])
+
     def fold_means(self) -> Tensor:
         """Mean of d in every fold that has contrasts, float64 `[fold, layer, neuron]`."""
         used = self.contrasts > 0
@@ -123,6 +127,13 @@ class ContrastMoments:
     firing: PairedDifference
     mean: PairedDifference
     dtype: str
+
+    def folds(self, chosen: slice) -> ContrastMoments:
+        """The statistics of some of the folds."""
+        return ContrastMoments(
+            self.positive.folds(chosen), self.negative.folds(chosen), self.firing.folds(chosen),
+            self.mean.folds(chosen), self.dtype,
+        )  # fmt: skip
 
     @classmethod
     def of(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,19 +13,31 @@ import torch
 from torch import Tensor
 
 from nnvalue.artifacts import Journal, digest, is_empty_folder, kind_of, library_versions, recover_folder
-from nnvalue.dataset import SYSTEM_PROMPT, Contrast, ValueInsight, build_contrasts, load_valueinsight
-from nnvalue.errors import ArtifactError, InvalidInputError, UnknownNameError
+from nnvalue.dataset import (
+    SYSTEM_PROMPT,
+    Contrast,
+    ValueInsight,
+    build_contrasts,
+    load_valueinsight,
+    neutral_prompt,
+)
+from nnvalue.errors import ArtifactError, InvalidInputError
 from nnvalue.findings import KIND, ValueNeurons, build_table
 from nnvalue.locator.collect import gather_contrasts
-from nnvalue.locator.moments import ContrastMoments, Moments
+from nnvalue.locator.methods import Evidence, get_method
+from nnvalue.locator.moments import ContrastMoments
 from nnvalue.locator.quantiles import exact_quantiles
-from nnvalue.locator.score import Scores, firing_difference, split_half_reliability
-from nnvalue.locator.select import Selection, TopK, select_neurons
-from nnvalue.models import SITES, Response, Subject, generate_responses, open_model
+from nnvalue.locator.readings import Reading
+from nnvalue.locator.response_table import responses_parquet
+from nnvalue.locator.score import cohens_d, split_half_reliability
+from nnvalue.locator.select import Selection, Threshold, TopK, select_neurons
+from nnvalue.locator.universal import universal_neurons
+from nnvalue.models import Response, Subject, encode_prompt, generate_responses, open_model
 from nnvalue.progress import Progress, silent
+from nnvalue.prompts import Prompt
 from nnvalue.values import POLES, Framework, load_framework
 
-_ROW_GROUP = 512  # responses written at once
+_NEUTRAL_PROMPTS = 20  # on which universal neurons are looked for, as published
 OVERALL = "locating"
 """The progress stage that counts the whole run."""
 
@@ -39,7 +50,10 @@ class LocateConfig:
     framework: an embedded framework's name, or the path of a YAML file; None for that of the dataset.
     situations: how many situations a value is asked about; None for all of the dataset's `locate` split.
     folds: at most so many folds of situations and descriptions.
-    site: `gate` (as published) or `down_in`.
+    method: how neurons are scored, one of `method_names()`.
+    site: `gate` or `down_in`; None for the method's own.
+    tokens: which tokens count: `response`, `last_prompt` or `prompt`; None for the method's own. Where the prompt alone
+        is read, nothing is generated.
     selection: `TopK` or `Threshold`.
     max_new_tokens: length limit of a response.
     batch_tokens: tokens of one batch, padding included.
@@ -50,7 +64,9 @@ class LocateConfig:
     framework: str | None = None
     situations: int | None = 64
     folds: int = 16
-    site: str = "gate"
+    method: str = "firing_difference"
+    site: str | None = None
+    tokens: str | None = None
     selection: Selection = field(default_factory=TopK)
     max_new_tokens: int = 128
     batch_tokens: int = 8192
@@ -64,6 +80,17 @@ class LocateConfig:
             given = getattr(self, name)
             if given is not None and given < 1:
                 raise InvalidInputError(f"{name} must be at least 1, {given} given.")
+        if isinstance(self.selection, Threshold) and self.method != "firing_difference":
+            raise InvalidInputError(
+                f"A threshold is a difference of firing rates and does not fit the scores of {self.method}; select by "
+                f"top-k."
+            )
+
+    @property
+    def reading(self) -> Reading:
+        """What is read. Raises UnknownNameError for a method, site or choice of tokens that does not exist."""
+        own = get_method(self.method).reading
+        return Reading(self.site or own.site, self.tokens or own.tokens).check()
 
 
 def locate(
@@ -76,10 +103,10 @@ def locate(
     progress: Progress = silent,
     **settings: Any,
 ) -> ValueNeurons:
-    """Find the neurons whose firing tells a value's two poles apart, by ValueLocate's statistic.
+    """Find the neurons that tell a value's two poles apart, by ValueLocate's statistic or another method.
 
     Every situation is answered greedily under a description of either pole; one teacher-forced pass over prompt and
-    response counts how often each neuron fires; δ = p(+) − p(−) ranks them.
+    response takes statistics of each neuron; the method's score ranks them, δ = p(+) − p(−) if none is named.
 
     Args:
         model: a `Subject`, or anything that `open_model` takes; None for the embedded organism.
@@ -96,6 +123,7 @@ def locate(
     """
     config = LocateConfig(**{**(vars(config) if config else {}), **settings})
     dataset = dataset if isinstance(dataset, ValueInsight) else load_valueinsight(dataset)
+    reading = config.reading
     framework = load_framework(config.framework or dataset.framework)
     values = tuple(dict.fromkeys(map(framework.resolve, config.values or framework.values)))
     contrasts = {
@@ -105,8 +133,6 @@ def locate(
         )
         for member in dict.fromkeys(member for value in values for member in framework.members(value))
     }  # fmt: skip
-    if config.site not in SITES:
-        raise UnknownNameError("site", config.site, SITES)
     if out is not None:
         out = Path(out).expanduser().resolve()
         _check_place(out)
@@ -116,7 +142,13 @@ def locate(
         "model": subject.identity(),
         "dataset": {"name": dataset.name, "sha256": dataset.fingerprint},
         "framework": {"name": framework.name, "sha256": digest(asdict(framework))},
-        "settings": {**asdict(config), "values": values, "framework": framework.name},
+        "settings": {
+            **asdict(config),
+            **reading._asdict(),
+            "values": values,
+            "framework": framework.name,
+            "source": get_method(config.method).source,
+        },
         "versions": library_versions(),
     }
     spec["settings"]["selection"]["rule"] = type(config.selection).__name__
@@ -124,7 +156,8 @@ def locate(
         return known
     subject.runtime.begin()
     with _work_folder(out, spec, overwrite) as journal:
-        run = _Run(subject, config, framework, contrasts, journal, progress)
+        neutral = [neutral_prompt(dataset.situations[number]) for number in _spread(len(dataset.situations))]
+        run = _Run(subject, config, framework, contrasts, neutral, journal, progress)
         found = run.value_neurons(values, spec)
         if out is not None:
             found.save(out)
@@ -141,35 +174,44 @@ class _Run:
         config: LocateConfig,
         framework: Framework,
         contrasts: dict[str, list[Contrast]],
+        neutral: list[Prompt],
         journal: Journal,
         progress: Progress,
     ) -> None:
         self._subject, self._config, self._framework = subject, config, framework
-        self._contrasts, self._journal, self._progress = contrasts, journal, progress
+        self._contrasts, self._neutral, self._journal, self._progress = contrasts, neutral, journal, progress
+        self._method, self._reading = get_method(config.method), config.reading
+        self._rates: dict[tuple[int | None, int | None], Tensor] = {}
+        self._known_universal: Tensor | None = None
+        self._gathered: set[str] = set()
         self._steps_done = self._steps = 0
 
     def value_neurons(self, values: tuple[str, ...], spec: dict[str, Any]) -> ValueNeurons:
         """The result, value by value, so that the memory of one is enough for all."""
         rows: list[tuple[Any, ...]] = []
-        maps: dict[str, list[Tensor]] = {"firing_positive": [], "firing_negative": [], "effect_size": []}
+        maps: dict[str, list[Tensor]] = {}
         facts = {}
         self._steps = len(POLES) * (len(self._contrasts) + len(values))
         self._progress(OVERALL, 0, self._steps)
         for number, value in enumerate(values):
             members = self._framework.members(value)
             parts = [self._moments(name) for name in members]
-            poles = [[part.positive for part in parts], [part.negative for part in parts]]
-            positive, negative = map(Moments.pooled, poles)
-            scores = firing_difference(positive, negative)
-            rows += self._selected(number, value, scores, parts[0].dtype)
-            for name, kept in maps.items():
-                kept.append(getattr(scores, name).float())
+            positive, negative = self._evidence(members, parts).pooled(self._reading)
+            found = {
+                "score": self._score(members, parts, slice(None)),
+                "firing_positive": positive.firing_rate(),
+                "firing_negative": negative.firing_rate(),
+                "effect_size": cohens_d(positive, negative),
+            }
+            rows += self._selected(number, value, found, parts[0].dtype)
+            for name, kept in found.items():
+                maps.setdefault(name, []).append(kept.float())
             facts[value] = {
                 "members": members,
                 "situations": sum(len(self._contrasts[name]) for name in members),
-                "folds": len(positive.tokens),
+                "folds": sum(len(part.positive.tokens) for part in parts),
                 "tokens": {"positive": int(positive.tokens.sum()), "negative": int(negative.tokens.sum())},
-                "split_half_r": split_half_reliability(*poles),
+                "split_half_r": split_half_reliability(parts, lambda half, m=members, p=parts: self._score(m, p, half)),
                 "activation_dtype": parts[0].dtype,
             }
         arrays = {name: torch.stack(kept).numpy() for name, kept in maps.items()}
@@ -178,13 +220,51 @@ class _Run:
             build_table(rows),
             arrays,
             {**spec, "counts": facts},
-            self._responses_parquet(),
+            responses_parquet(self._contrasts, self._responses),
         )
 
+    def _evidence(
+        self, members: Sequence[str], parts: Sequence[ContrastMoments], folds: slice = slice(None)
+    ) -> Evidence:
+        """What the method sees of a value: all folds of its members, or some."""
+        return Evidence(
+            moments={self._reading: [part.folds(folds) for part in parts]},
+            firing_rates={self._reading: self._firing_rates(folds)} if self._method.needs_rates else {},
+            members=[list(self._contrasts).index(name) for name in members],
+            universal=self._universal() if self._method.needs_universal else None,
+            seed=self._config.seed,
+        )
+
+    def _score(self, members: Sequence[str], parts: Sequence[ContrastMoments], folds: slice) -> Tensor:
+        return self._method.score(self._evidence(members, parts, folds), self._reading)
+
+    def _firing_rates(self, folds: slice) -> Tensor:
+        """Of all basic values of the run, float64 `[value, pole, layer, neuron]`; taken once for each set of folds."""
+        key = (folds.start, folds.step)
+        if key not in self._rates:
+            parts = [self._moments(name).folds(folds) for name in self._contrasts]
+            rates = [torch.stack((part.positive.firing_rate(), part.negative.firing_rate())) for part in parts]
+            self._rates[key] = torch.stack(rates)
+        return self._rates[key]
+
+    def _universal(self) -> Tensor:
+        if self._known_universal is None:
+            encoded = [encode_prompt(self._subject.tokenizer, prompt) for prompt in self._neutral]
+            self._known_universal = universal_neurons(
+                self._subject, encoded, self._reading.site, batch_tokens=self._config.batch_tokens,
+                journal=self._journal, progress=self._progress,
+            )  # fmt: skip
+        return self._known_universal
+
     def _responses(self, value: str, pole: str) -> list[Response]:
+        prompts = [getattr(contrast, pole) for contrast in self._contrasts[value]]
+        if self._reading.tokens != "response":
+            return [
+                Response(prompt.id, encode_prompt(self._subject.tokenizer, prompt), (), "", False) for prompt in prompts
+            ]
         return generate_responses(
             self._subject,
-            [getattr(contrast, pole) for contrast in self._contrasts[value]],
+            prompts,
             max_new_tokens=self._config.max_new_tokens,
             batch_tokens=self._config.batch_tokens,
             journal=self._journal,
@@ -197,19 +277,23 @@ class _Run:
             self._subject,
             *(self._responses(value, pole) for pole in POLES),
             [contrast.fold for contrast in self._contrasts[value]],
-            self._config.site,
+            *self._reading,
             batch_tokens=self._config.batch_tokens,
             journal=self._journal,
             journal_key=f"{value}-moments",
             progress=self._stage(value),
         )
-        self._step_done(len(POLES))
+        if value not in self._gathered:
+            self._gathered.add(value)
+            self._step_done(len(POLES))
         return moments
 
-    def _selected(self, number: int, value: str, scores: Scores, dtype: str) -> Iterator[tuple[Any, ...]]:
+    def _selected(self, number: int, value: str, found: dict[str, Tensor], dtype: str) -> Iterator[tuple[Any, ...]]:
         """Rows of the table: the selected neurons of both poles with their numbers and 95th percentiles."""
+        delta = found["firing_positive"] - found["firing_negative"]
+        columns = (found["score"], delta, *(found[name] for name in list(found)[1:]))
         for sign, pole, neurons in zip(
-            (1, -1), POLES, select_neurons(scores.delta, self._config.selection), strict=True
+            (1, -1), POLES, select_neurons(found["score"], self._config.selection), strict=True
         ):
             if not len(neurons):
                 self._step_done()
@@ -217,8 +301,9 @@ class _Run:
             q95 = exact_quantiles(
                 self._subject,
                 [response for name in self._framework.members(value) for response in self._responses(name, pole)],
-                self._config.site,
+                self._reading.site,
                 neurons,
+                tokens=self._reading.tokens,
                 dtype=dtype,
                 batch_tokens=self._config.batch_tokens,
                 journal=self._journal,
@@ -227,35 +312,9 @@ class _Run:
             )
             self._step_done()
             layer, neuron = neurons.unbind(1)
-            columns = (scores.delta, scores.firing_positive, scores.firing_negative, scores.effect_size)
             numbers = (layer, neuron, *(column[layer, neuron] for column in columns), q95)
             for cells in zip(*(column.tolist() for column in numbers), strict=True):
                 yield number, sign, *cells
-
-    def _responses_parquet(self) -> bytes:
-        """All responses as one parquet file: written value by value, so that only one is in memory."""
-        import pyarrow
-        import pyarrow.parquet
-
-        schema = pyarrow.schema(
-            [(name, pyarrow.string()) for name in ("value", "pole", "situation_id", "system", "user", "text")]
-            + [(name, pyarrow.int64()) for name in ("fold", "prompt_tokens", "counted_tokens")]
-            + [(name, pyarrow.list_(pyarrow.int32())) for name in ("prompt_ids", "token_ids")]
-            + [("finished", pyarrow.bool_())]
-        )
-        buffer = io.BytesIO()
-        with pyarrow.parquet.ParquetWriter(buffer, schema, compression="zstd") as writer:
-            for value, contrasts in self._contrasts.items():
-                for pole in POLES:
-                    responses = self._responses(value, pole)
-                    for start in range(0, len(responses), _ROW_GROUP):
-                        part = slice(start, start + _ROW_GROUP)
-                        rows = [
-                            _response_row(contrast, pole, response)
-                            for contrast, response in zip(contrasts[part], responses[part], strict=True)
-                        ]
-                        writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
-        return buffer.getvalue()
 
     def _step_done(self, steps: int = 1) -> None:
         self._steps_done += steps
@@ -266,22 +325,9 @@ class _Run:
         return lambda stage, done, total: self._progress(f"{value} {sign}{stage}", done, total)
 
 
-def _response_row(contrast: Contrast, pole: str, response: Response) -> dict[str, Any]:
-    prompt = getattr(contrast, pole)
-    return {
-        "value": contrast.value,
-        "pole": pole,
-        "situation_id": contrast.situation_id,
-        "system": prompt.system,
-        "user": prompt.user,
-        "text": response.text,
-        "fold": contrast.fold,
-        "prompt_tokens": len(response.prompt_ids),
-        "counted_tokens": len(response.fed_ids),
-        "prompt_ids": list(response.prompt_ids),
-        "token_ids": list(response.token_ids),
-        "finished": response.finished,
-    }
+def _spread(count: int) -> range:
+    """Places of so many neutral prompts as are looked at, spread over all."""
+    return range(0, count, max(1, count // _NEUTRAL_PROMPTS))[:_NEUTRAL_PROMPTS]
 
 
 def _check_place(out: Path) -> None:

@@ -19,7 +19,7 @@ import nnsight
 from nnvalue.traces.edits import add_to_neurons, set_neurons
 from nnvalue.traces.quantiles import count_digits, from_sortable_bits, sortable_bits
 from nnvalue.traces.sites import read_activation, write_activation
-from nnvalue.traces.statistics import add_up, collect_contrasts, collect_moments, per_neuron_sums
+from nnvalue.traces.statistics import add_up, collect_contrasts, collect_moments, count_loudest, per_neuron_sums
 
 nnsight.register(__name__)
 
@@ -29,6 +29,7 @@ __all__ = [
     "collect_contrasts",
     "collect_moments",
     "count_digits",
+    "count_loudest",
     "from_sortable_bits",
     "per_neuron_sums",
     "read_activation",

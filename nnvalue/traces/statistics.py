@@ -149,6 +149,30 @@ def _window(mask: Tensor) -> slice:
     return slice(columns[0], columns[-1] + 1)
 
 
+def count_loudest(model: Any, sites: Sequence[str], mask: Tensor, k: int) -> Tensor:
+    """How many rows have a neuron among the k loudest of its layer, by |a| at the last token of the pass under way.
+
+    >>> with torch.no_grad(), model.trace(ids, attention_mask=mask, use_cache=False) as tracer:
+    ...     counts = nnsight.save(count_loudest(model, sites, mask, 3))
+    ...     tracer.stop()
+    >>> counts.shape == (len(sites), width), counts.sum(1).tolist() == [3 * len(ids)] * len(sites)
+    (True, True)
+
+    Args:
+        sites: one site a layer, in forward order, all of one width.
+        mask: `[batch, token]`, of rows that are padded on the left.
+
+    Returns:
+        int32 `[layer, neuron]` in main memory.
+    """
+    counts = []
+    for site in sites:
+        last = by_row(read_activation(model, site), mask)[:, -1].abs()
+        loudest = last.topk(min(k, last.shape[-1])).indices.flatten()
+        counts.append(torch.bincount(loudest, minlength=last.shape[-1]).to("cpu", torch.int32))
+    return torch.stack(counts)
+
+
 def add_up(total: Tensor | None, part: Tensor) -> Tensor:
     """A running sum over batches, kept in float64 in main memory; start it with None.
 

@@ -53,7 +53,16 @@ def test_json_is_one_object_with_the_figures_of_the_table(located):
         assert done.returncode == 0, done.stderr
         data = json.loads(done.stdout)
         top = data["values"]["power"]["top"]["positive"][0]
-        assert set(top) >= {"layer", "neuron", "delta", "firing_positive", "firing_negative", "effect_size", "q95"}
+        assert set(top) >= {
+            "layer",
+            "neuron",
+            "score",
+            "delta",
+            "firing_positive",
+            "firing_negative",
+            "effect_size",
+            "q95",
+        }
         assert sum(data["values"]["power"]["by_layer"]["positive"]) == 26  # 1 % of 2,560
 
 
@@ -79,6 +88,9 @@ def test_models_says_what_is_known():
         (["locate", "--framework", "schwarz"], 1, "no framework 'schwarz'; did you mean schwartz"),
         (["locate", "--framework", "schwartz19"], 1, "no value 'self_direction_thought'"),
         (["locate", "--site", "up"], 1, "no site 'up'"),
+        (["locate", "--method", "firing"], 1, "no method 'firing'"),
+        (["locate", "--tokens", "last"], 1, "no choice of tokens 'last'"),
+        (["locate", "--method", "lape", "--threshold", "0.1"], 1, "does not fit the scores of lape"),
         (["locate", "--model", "./nowhere"], 1, "no model folder './nowhere'"),
         (["locate", "--dataset", "./nowhere"], 1, "no dataset './nowhere'"),
         (["locate", "--top-k", "0"], 1, "top-k must be"),

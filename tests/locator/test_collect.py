@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nnvalue.errors import DatasetError, InvalidInputError, NumericalError, UnknownNameError
-from nnvalue.locator import Reading, exact_quantiles, gather_contrasts, gather_readings
+from nnvalue.locator import Reading, exact_quantiles, gather_contrasts, gather_readings, universal_neurons
 from nnvalue.locator.readings import TeacherForcedBatches, teacher_forced
 from nnvalue.models import Response, open_model
 from tests import tiny
@@ -108,6 +108,20 @@ def test_several_readings_of_one_pass_equal_hooks(subject):
         assert len(every) == found.mean.contrasts.sum() == (11 if tokens != "response" else 10)
         assert torch.allclose(found.mean.mean(), every.mean(0), atol=1e-5 * scale)
         assert torch.allclose(found.mean.standard_error(), every.std(0) / len(every) ** 0.5, atol=1e-5 * scale)
+
+
+def test_universal_neurons_equal_hooks(subject):
+    """Prompts of different lengths in one batch: the last token is each row's own, never padding."""
+    prompts = [list(response.prompt_ids) for response in POSITIVE]
+    counts = torch.zeros(subject.anatomy.layers, subject.anatomy.width, dtype=torch.int64)
+    for ids in prompts:
+        seen = hooked(subject.anatomy.family, {"input_ids": torch.tensor([ids])}, "down_in", subject.anatomy)
+        for layer, activation in enumerate(seen):
+            counts[layer, activation[0, -1].abs().topk(10).indices] += 1
+    made = universal_neurons(subject, prompts, "down_in", batch_tokens=40, loudest=10)
+    assert torch.equal(made, counts >= 0.8 * len(prompts))
+    assert made.any()
+    assert not made.all()
 
 
 def test_unknown_readings_are_refused(llama):

@@ -6,14 +6,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from nnvalue.artifacts import Journal
+from nnvalue.dataset import build_contrasts
 from nnvalue.errors import ArtifactError, InvalidInputError, UnknownNameError
 from nnvalue.findings import ValueNeurons
-from nnvalue.locator import Moments, Threshold, collect, locate
-from nnvalue.models import generation, open_model
+from nnvalue.locator import Moments, Threshold, TopK, cohens_d, collect, gather_contrasts, locate
+from nnvalue.models import Response, encode_prompt, generation, open_model
 from tests import tiny
 
 SMALL = {"values": ("power", "tradition"), "situations": 12, "max_new_tokens": 32, "batch_tokens": 900}
@@ -199,6 +201,70 @@ def test_the_published_rule_and_the_other_site(organism):
     assert len(found)
     assert (abs(found.columns["delta"]) >= 0.3).all()
     assert len(found) == int((abs(found.delta) >= 0.3).sum())
+
+
+@pytest.fixture(scope="module")
+def prompted(organism, edition):
+    """Statistics of two values' prompts at their last token, by the collector alone."""
+    made = {}
+    for value in ("power", "tradition"):
+        contrasts = build_contrasts(edition, value, situations=12)
+        responses = [
+            [
+                Response("", encode_prompt(organism.tokenizer, getattr(contrast, pole)), (), "", False)
+                for contrast in contrasts
+            ]
+            for pole in ("positive", "negative")
+        ]
+        folds = [contrast.fold for contrast in contrasts]
+        made[value] = gather_contrasts(organism, *responses, folds, "down_in", "last_prompt")
+    return made
+
+
+def test_methods_that_read_prompts_generate_nothing_and_score_as_defined(organism, prompted, monkeypatch):
+    monkeypatch.setattr("nnvalue.locator.pipeline.generate_responses", lambda *_, **__: pytest.fail("it generated"))
+    found = locate(organism, **SMALL, method="effect_size", selection=TopK(20))
+    for number, (value, moments) in enumerate(prompted.items()):
+        expected = cohens_d(moments.positive, moments.negative).float().numpy()
+        assert np.allclose(found.maps["score"][number], expected, atol=1e-5)
+        best = np.abs(expected).max()
+        assert abs(found.top(value, n=1)[0].score) == pytest.approx(best, abs=1e-5)
+        assert len(found.indices(value, "positive")) == len(found.indices(value, "negative")) == 20
+        assert found.config["counts"][value]["tokens"] == {"positive": 12, "negative": 12}
+    assert {found.config["settings"][name] for name in ("method", "site", "tokens")} == {
+        "effect_size", "down_in", "last_prompt",
+    }  # fmt: skip
+    assert not any(row["text"] for row in found.response_table())
+
+
+def test_contrastive_runs_on_what_it_leaves_out(organism, prompted, edition):
+    found = locate(organism, **SMALL, method="contrastive")
+    gap = prompted["power"].positive.mean() - prompted["power"].negative.mean()
+    score = torch.from_numpy(found.maps["score"][0])
+    kept = score != 0
+    assert not kept[:2].any()
+    assert torch.allclose(score[kept], gap[kept].float(), atol=1e-5)
+    assert 0 < (~kept[2:]).sum() < 2 * 60  # of each layer fewer than 50 can be loud on nearly every prompt
+
+
+def test_lape_compares_the_values_of_a_run(organism):
+    """A neuron belongs to a value that it fires for; the same value among others is another question."""
+    found = locate(organism, **SMALL, method="lape")
+    assert found.maps["score"].shape[0] == 2
+    assert (found.maps["score"] != 0).any()
+    with pytest.raises(InvalidInputError, match="two at least; 1 given"):
+        locate(organism, **{**SMALL, "values": ("power",)}, method="lape")
+
+
+def test_a_method_may_be_asked_for_elsewhere(organism, prompted):
+    found = locate(organism, **SMALL, method="firing_difference", site="down_in", tokens="last_prompt")
+    expected = prompted["power"].positive.firing_rate() - prompted["power"].negative.firing_rate()
+    assert np.allclose(found.maps["score"][0], expected.float())
+
+
+def test_a_threshold_belongs_to_the_firing_difference():
+    with pytest.raises(InvalidInputError, match="does not fit the scores of mean_difference"):
+        locate(method="mean_difference", selection=Threshold())
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)

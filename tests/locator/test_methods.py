@@ -9,7 +9,7 @@ import torch
 
 from nnvalue.errors import InvalidInputError, UnknownNameError
 from nnvalue.locator import Reading, methods
-from nnvalue.locator.methods import Evidence, Method, get_method, method_names, register
+from nnvalue.locator.methods import Evidence, Method, get_method, method_names, register_method
 from nnvalue.locator.moments import ContrastMoments, PairedDifference
 from tests.locator.test_score import moments
 
@@ -123,16 +123,16 @@ def test_random_scores_keep_each_layers_magnitudes():
 def test_a_method_of_ones_own_is_found_by_its_name(monkeypatch):
     monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
     own = Method("of_a_test", lambda found, reading: found.pooled(reading).positive.mean(), DOWN, "a test")
-    register(own)
-    register(own)
+    register_method(own)
+    register_method(own)
     assert get_method("of_a_test") is own
     assert method_names()[0] == "firing_difference"
     with pytest.raises(InvalidInputError, match="already"):
-        register(Method("of_a_test", lambda found, reading: None, DOWN, "another"))
+        register_method(Method("of_a_test", lambda found, reading: None, DOWN, "another"))
     with pytest.raises(InvalidInputError, match="'variance' is no paired difference"):
-        register(Method("wrong", own.score, DOWN, "a test", paired="variance"))
+        register_method(Method("wrong", own.score, DOWN, "a test", paired="variance"))
     with pytest.raises(UnknownNameError, match="site 'gates'"):
-        register(Method("wrong", own.score, Reading("gates"), "a test"))
+        register_method(Method("wrong", own.score, Reading("gates"), "a test"))
     with pytest.raises(UnknownNameError, match="method 'firing'"):
         get_method("firing")
 

@@ -1,8 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from nnvalue.errors import InvalidInputError
-from nnvalue.locator import Moments, Threshold, TopK, firing_difference, select_neurons, split_half_reliability
+from nnvalue.locator import Moments, Threshold, TopK, cohens_d, select_neurons, split_half_reliability
 
 
 def moments(activations: torch.Tensor, folds: int = 1) -> Moments:
@@ -24,18 +26,28 @@ def moments(activations: torch.Tensor, folds: int = 1) -> Moments:
 def test_a_case_by_hand():
     positive = moments(torch.tensor([[[1.0, -1.0]], [[3.0, 1.0]], [[2.0, -1.0]], [[2.0, -1.0]]]))
     negative = moments(torch.tensor([[[-1.0, -1.0]], [[1.0, 1.0]], [[-1.0, -1.0]], [[1.0, -1.0]]]))
-    scores = firing_difference(positive, negative)
-    assert scores.firing_positive.tolist() == [[1.0, 0.25]]
-    assert scores.firing_negative.tolist() == [[0.5, 0.25]]
-    assert scores.delta.tolist() == [[0.5, 0.0]]
+    assert positive.firing_rate().tolist() == [[1.0, 0.25]]
+    assert negative.firing_rate().tolist() == [[0.5, 0.25]]
     # means 2 and 0, population variances 0.5 and 1: d = 2 / sqrt(0.75)
-    assert scores.effect_size[0, 0].item() == pytest.approx(2 / 0.75**0.5)
-    assert scores.effect_size[0, 1].item() == 0
+    found = cohens_d(positive, negative)
+    assert found[0, 0].item() == pytest.approx(2 / 0.75**0.5)
+    assert found[0, 1].item() == 0
 
 
 def test_a_neuron_that_never_varies_has_no_effect_size():
     same = moments(torch.ones(3, 1, 1))
-    assert firing_difference(same, same).effect_size.item() == 0
+    assert cohens_d(same, same).item() == 0
+
+
+def reliability(positive, negative):
+    """Of the firing difference of a value whose members' moments these are."""
+    parts = [SimpleNamespace(positive=plus, negative=minus) for plus, minus in zip(positive, negative, strict=True)]
+
+    def score(folds):
+        rates = [Moments.pooled([part.folds(folds) for part in pole]).firing_rate() for pole in (positive, negative)]
+        return rates[0] - rates[1]
+
+    return split_half_reliability(parts, score)
 
 
 def test_split_half_is_one_for_equal_halves_and_undefined_for_one_fold():
@@ -44,12 +56,12 @@ def test_split_half_is_one_for_equal_halves_and_undefined_for_one_fold():
     other = torch.randn(40, 2, 30, generator=random)
     doubled = [moments(part.repeat_interleave(2, dim=0), folds=2) for part in (once, other)]
     doubled = [[part] for part in doubled]
-    assert split_half_reliability(*doubled) == pytest.approx(1)
+    assert reliability(*doubled) == pytest.approx(1)
     independent = [[moments(torch.randn(80, 2, 30, generator=random), folds=2)] for _ in range(2)]
-    assert abs(split_half_reliability(*independent)) < 0.4  # 60 neurons of pure noise
-    assert split_half_reliability([moments(once)], [moments(other)]) is None
+    assert abs(reliability(*independent)) < 0.4  # 60 neurons of pure noise
+    assert reliability([moments(once)], [moments(other)]) is None
     # Two members of one fold each: halves would compare one value with the other.
-    assert split_half_reliability([moments(once)] * 2, [moments(other)] * 2) is None
+    assert reliability([moments(once)] * 2, [moments(other)] * 2) is None
 
 
 def published(score, threshold, floor):

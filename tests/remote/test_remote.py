@@ -56,6 +56,11 @@ def test_a_remote_run_gives_the_same_value_neurons(local, remote):
     found.require_model(open_model().identity())  # the weights are not known, all else fits
 
 
+def test_another_method_runs_there_too(remote):
+    settings = {**SMALL, "method": "contrastive"}
+    assert_equal(locate(**settings), locate(remote, **settings))
+
+
 def test_another_framework_runs_there_too(remote):
     settings = {"dataset": "moral_foundations", "values": ("binding",), "situations": 2, "folds": 2}
     assert_equal(locate(**settings), locate(remote, **settings))
