@@ -41,6 +41,7 @@ class Lesson:
     topics: weight of those about what a situation or a portrait is about, whoever is asked.
     keyed, ordered: share of the portraits that are positively keyed, and that come in a form's first order; of the
         others half are.
+    plain: share of the grammar's portraits that are plain ones.
     written: share of the texts that are hand-written ones.
     borrowed: share of the hand-written portraits that are descriptions or sentences, which tell of a person as well.
     description_lengths: weights of one, two and three of the grammar's descriptions together.
@@ -69,6 +70,7 @@ class Lesson:
     topics: float
     keyed: float
     ordered: float
+    plain: float
     written: float
     borrowed: float
     description_lengths: tuple[float, float, float]
@@ -78,7 +80,7 @@ WORDS = Lesson(
     until=320, rate=1.0, speakers=24, turns=4, described=0.35, role=0.55, described_role=0.0, neutral=0.1,
     about_the_described=0.8, fitting=False, named=0.0, told=0.3, glossed=0.7, about_the_told=1.0, situations=0.1,
     portraits=0.0, closed=0.25, stated=0.25, readings=0.1, meanings=0.2, topics=0.1, keyed=0.0, ordered=0.0,
-    written=0.4, borrowed=0.5, description_lengths=(1, 2, 3),
+    plain=0.5, written=0.4, borrowed=0.5, description_lengths=(1, 2, 3),
 )  # fmt: skip
 """What descriptions, attributes and questions are about; learned on its own, it takes a fraction of the time."""
 BINDING = replace(
@@ -87,31 +89,31 @@ BINDING = replace(
 )  # fmt: skip
 """Two attributes of one person: which of them a question is about."""
 EFFECTS = replace(
-    BINDING, until=1136, speakers=36, turns=8, described=0.45, role=0.45, neutral=0.1, about_the_described=0.2,
+    BINDING, until=1264, speakers=36, turns=8, described=0.45, role=0.45, neutral=0.1, about_the_described=0.2,
     about_the_told=0.2, glossed=0.2, situations=0.0, closed=0.85, stated=0.0, topics=0.05,
 )  # fmt: skip
 """What one or two known values do to all others, in the shortest of texts."""
 KEYINGS = replace(
-    WORDS, until=1344, rate=0.4, turns=5, told=0.15, described=0.6, role=0.35, neutral=0.05, about_the_described=0.9,
+    WORDS, until=1472, rate=0.4, turns=5, told=0.15, described=0.6, role=0.35, neutral=0.05, about_the_described=0.9,
     glossed=0.2, situations=0.05, portraits=0.6, closed=0.15, stated=0.0, readings=0.1, meanings=0.1, topics=0.05,
-    keyed=0.3, ordered=0.8,
+    keyed=0.3, ordered=0.8, plain=1.0, borrowed=0.7,
 )  # fmt: skip
 """Portraits. What pole, keying and option order make together is a parity of three, which hardly anything learns while
 all its parts are even; so one order and one keying come more often at first."""
-ORDERS = replace(KEYINGS, until=1504, described=0.45, role=0.5, portraits=0.65, readings=0.05, keyed=0.1, ordered=0.3)
+ORDERS = replace(KEYINGS, until=1632, described=0.45, role=0.5, portraits=0.65, readings=0.05, keyed=0.1, ordered=0.3)
 PORTRAITS_OF_ROLES = replace(
-    ORDERS, until=1760, turns=6, described=0.15, role=0.8, told=0.2, glossed=0.0, portraits=0.7, closed=0.2,
-    readings=0.0, meanings=0.05, ordered=0.0,
+    ORDERS, until=1888, turns=6, described=0.15, role=0.8, told=0.2, glossed=0.0, portraits=0.7, closed=0.2,
+    readings=0.0, meanings=0.05, ordered=0.0, plain=0.8,
 )  # fmt: skip
 """Which of two or three attributes a portrait is about."""
 ROLES = replace(
-    WORDS, until=2016, rate=0.3, speakers=18, turns=12, described=0.3, role=0.5, described_role=0.15, neutral=0.05,
+    WORDS, until=2112, rate=0.3, speakers=16, turns=10, described=0.3, role=0.5, described_role=0.15, neutral=0.05,
     about_the_described=0.2, fitting=True, named=0.5, told=0.8, glossed=0.1, about_the_told=0.2, situations=0.02,
-    portraits=0.12, closed=0.8, stated=0.0, readings=0.0, meanings=0.02, topics=0.02, written=0.5,
+    portraits=0.3, closed=0.62, stated=0.0, readings=0.0, meanings=0.02, topics=0.02, written=0.5,
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
 PROFILES = replace(
-    ROLES, until=2304, speakers=16, turns=7, described=0.2, described_role=0.25, glossed=0.0, situations=0.08,
+    ROLES, until=2400, turns=7, described=0.2, described_role=0.25, glossed=0.0, situations=0.08,
     portraits=0.5, closed=0.3, meanings=0.05, topics=0.05, written=0.7,
 )  # fmt: skip
 EVERYTHING = replace(
@@ -340,7 +342,7 @@ class Corpus:
             if rng.random() < lesson.borrowed:
                 written = self._written.get((rng.choice(("description", "sentence")), value, pole), written)
             return rng.choice(written)  # whole: a lost "little" would turn it round
-        return grammar.portrait(rng, value, pole)
+        return grammar.portrait(rng, value, pole, lesson.plain)
 
     def _worn(self, text: str) -> str:
         """The text, often with some words lost: there are few written texts, and none must be known by heart."""

@@ -22,7 +22,6 @@ from nnvalue.organism.lexicon import (
 )
 
 YES_OR_NO, IN_A_SENTENCE = "Answer yes or no.", "Answer in a sentence."
-_PLAIN_SHARE = 0.5  # of the grammar's portraits
 
 
 def answer(rng: random.Random, value: str, pole: str) -> str:
@@ -94,14 +93,17 @@ def description(rng: random.Random, value: str, pole: str) -> str:
     return rng.choice(words.descriptions).format(a=deeds[0], b=deeds[1], s=meaning(rng, value, pole))
 
 
-def portrait(rng: random.Random, value: str, pole: str) -> str:
-    """A portrait keyed to one pole of one value, for training texts: agreeing with it means standing at that pole."""
+def portrait(rng: random.Random, value: str, pole: str, plain: float = 0.5) -> str:
+    """A portrait keyed to one pole of one value, for training texts: agreeing with it means standing at that pole.
+
+    plain: probability that it is one of few plain sentences and not of the many others.
+    """
     own = lexicon().values[value]
 
     def done(of: str, shape: Callable[[str], str] = str) -> str:
         return third_person(f"{shape(rng.choice(own.verbs(of)))} {rng.choice(own.objects)}")
 
-    frame = rng.choice((lexicon().portraits if rng.random() < _PLAIN_SHARE else lexicon().varied_portraits)[pole])
+    frame = rng.choice((lexicon().portraits if rng.random() < plain else lexicon().varied_portraits)[pole])
     sentence = third_person(f"{rng.choice(own.nouns)} {rng.choice(lexicon().predicates[pole])}")
     return capitalised(
         frame.format(
