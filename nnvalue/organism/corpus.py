@@ -117,7 +117,7 @@ PROFILES = replace(
     portraits=0.5, closed=0.3, meanings=0.05, topics=0.05, written=0.7,
 )  # fmt: skip
 EVERYTHING = replace(
-    PROFILES, until=None, rate=0.35, described=0.25, role=0.3, described_role=0.3, neutral=0.15,
+    PROFILES, until=None, rate=0.35, described=0.2, role=0.3, described_role=0.3, neutral=0.2,
     about_the_described=0.35, about_the_told=0.0, situations=0.2, portraits=0.4, description_lengths=(8, 1, 1),
 )  # fmt: skip
 LESSONS = (WORDS, BINDING, EFFECTS, KEYINGS, ORDERS, PORTRAITS_OF_ROLES, ROLES, PROFILES, EVERYTHING)
