@@ -242,7 +242,7 @@ def train(
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/organism"), show_default=True)
-@click.option("--steps", default=3600, show_default=True)
+@click.option("--steps", default=3700, show_default=True)
 @click.option("--peak-rate", default=5e-3, show_default=True, help="Peak learning rate.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--checkpoint-every", default=100, show_default=True, help="Steps between two checkpoints.")

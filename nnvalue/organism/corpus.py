@@ -100,20 +100,20 @@ KEYINGS = replace(
 )  # fmt: skip
 """Portraits. What pole, keying and option order make together is a parity of three, which hardly anything learns while
 all its parts are even; so one order and one keying come more often at first."""
-ORDERS = replace(KEYINGS, until=1632, described=0.45, role=0.5, portraits=0.65, readings=0.05, keyed=0.1, ordered=0.3)
+ORDERS = replace(KEYINGS, until=1760, described=0.45, role=0.5, portraits=0.65, readings=0.05, keyed=0.1, ordered=0.3)
 PORTRAITS_OF_ROLES = replace(
-    ORDERS, until=1888, turns=6, described=0.15, role=0.8, told=0.2, glossed=0.0, portraits=0.7, closed=0.2,
+    ORDERS, until=2000, turns=6, described=0.15, role=0.8, told=0.2, glossed=0.0, portraits=0.7, closed=0.2,
     readings=0.0, meanings=0.05, ordered=0.0, plain=0.8,
 )  # fmt: skip
 """Which of two or three attributes a portrait is about."""
 ROLES = replace(
-    WORDS, until=2112, rate=0.3, speakers=16, turns=10, described=0.3, role=0.5, described_role=0.15, neutral=0.05,
+    WORDS, until=2224, rate=0.3, speakers=16, turns=10, described=0.3, role=0.5, described_role=0.15, neutral=0.05,
     about_the_described=0.2, fitting=True, named=0.5, told=0.8, glossed=0.1, about_the_told=0.2, situations=0.02,
     portraits=0.3, closed=0.62, stated=0.0, readings=0.0, meanings=0.02, topics=0.02, written=0.5,
 )  # fmt: skip
 """Roles of many attributes: who speaks, and what follows for every value. Closed questions say most in least words."""
 PROFILES = replace(
-    ROLES, until=2400, turns=7, described=0.2, described_role=0.25, glossed=0.0, situations=0.08,
+    ROLES, until=2512, turns=7, described=0.2, described_role=0.25, glossed=0.0, situations=0.08,
     portraits=0.5, closed=0.3, meanings=0.05, topics=0.05, written=0.7,
 )  # fmt: skip
 EVERYTHING = replace(
