@@ -1,7 +1,7 @@
 """Ways to score neurons for a value, in one registry.
 
 A method says what is read for it and turns that into one signed score a neuron: above zero where a neuron goes with the
-positive pole. The collector gathers what all methods of a run need in one pass. Register your own:
+positive pole. Register your own:
 
 >>> def louder(evidence, reading):
 ...     positive, negative = evidence.pooled(reading)
@@ -82,11 +82,6 @@ class Method:
     paired: str | None = "mean"
     needs_rates: bool = False
     needs_universal: bool = False
-
-    @property
-    def generates(self) -> bool:
-        """Whether it needs responses, or the prompts alone."""
-        return self.reading.tokens == "response"
 
 
 _METHODS: dict[str, Method] = {}

@@ -29,7 +29,7 @@ from nnvalue.locator.moments import ContrastMoments
 from nnvalue.locator.quantiles import exact_quantiles
 from nnvalue.locator.readings import Reading
 from nnvalue.locator.response_table import responses_parquet
-from nnvalue.locator.score import cohens_d, split_half_reliability
+from nnvalue.locator.score import HALVES, cohens_d, split_half_reliability
 from nnvalue.locator.select import Selection, Threshold, TopK, select_neurons
 from nnvalue.locator.universal import universal_neurons
 from nnvalue.models import Response, Subject, encode_prompt, generate_responses, open_model
@@ -133,6 +133,8 @@ def locate(
         )
         for member in dict.fromkeys(member for value in values for member in framework.members(value))
     }  # fmt: skip
+    if get_method(config.method).needs_rates and len(contrasts) < 2:
+        raise InvalidInputError(f"{config.method} compares values with each other and needs two at least; 1 given.")
     if out is not None:
         out = Path(out).expanduser().resolve()
         _check_place(out)
@@ -156,8 +158,7 @@ def locate(
         return known
     subject.runtime.begin()
     with _work_folder(out, spec, overwrite) as journal:
-        neutral = [neutral_prompt(dataset.situations[number]) for number in _spread(len(dataset.situations))]
-        run = _Run(subject, config, framework, contrasts, neutral, journal, progress)
+        run = _Run(subject, config, framework, contrasts, _neutral_prompts(dataset), journal, progress)
         found = run.value_neurons(values, spec)
         if out is not None:
             found.save(out)
@@ -181,7 +182,7 @@ class _Run:
         self._subject, self._config, self._framework = subject, config, framework
         self._contrasts, self._neutral, self._journal, self._progress = contrasts, neutral, journal, progress
         self._method, self._reading = get_method(config.method), config.reading
-        self._rates: dict[tuple[int | None, int | None], Tensor] = {}
+        self._rates: dict[int | None, Tensor] = {}
         self._known_universal: Tensor | None = None
         self._gathered: set[str] = set()
         self._steps_done = self._steps = 0
@@ -239,13 +240,16 @@ class _Run:
         return self._method.score(self._evidence(members, parts, folds), self._reading)
 
     def _firing_rates(self, folds: slice) -> Tensor:
-        """Of all basic values of the run, float64 `[value, pole, layer, neuron]`; taken once for each set of folds."""
-        key = (folds.start, folds.step)
-        if key not in self._rates:
-            parts = [self._moments(name).folds(folds) for name in self._contrasts]
-            rates = [torch.stack((part.positive.firing_rate(), part.negative.firing_rate())) for part in parts]
-            self._rates[key] = torch.stack(rates)
-        return self._rates[key]
+        """Of all basic values of the run, float64 `[value, pole, layer, neuron]`; over all folds, or one of `HALVES`."""
+        if not self._rates:
+            rates: dict[int | None, list[Tensor]] = {chosen.start: [] for chosen in (slice(None), *HALVES)}
+            for part in map(self._moments, self._contrasts):
+                for chosen in (slice(None), *HALVES):
+                    some = part.folds(chosen)
+                    poles = (some.positive.firing_rate(), some.negative.firing_rate())
+                    rates[chosen.start].append(torch.stack(poles))
+            self._rates = {start: torch.stack(of_values) for start, of_values in rates.items()}
+        return self._rates[folds.start]
 
     def _universal(self) -> Tensor:
         if self._known_universal is None:
@@ -325,9 +329,11 @@ class _Run:
         return lambda stage, done, total: self._progress(f"{value} {sign}{stage}", done, total)
 
 
-def _spread(count: int) -> range:
-    """Places of so many neutral prompts as are looked at, spread over all."""
-    return range(0, count, max(1, count // _NEUTRAL_PROMPTS))[:_NEUTRAL_PROMPTS]
+def _neutral_prompts(dataset: ValueInsight) -> list[Prompt]:
+    """Situations of the `locate` split, spread over it, without a description."""
+    places = [place for place, split in enumerate(dataset.situations["split"]) if split == "locate"]
+    chosen = places[:: max(1, len(places) // _NEUTRAL_PROMPTS)][:_NEUTRAL_PROMPTS]
+    return [neutral_prompt(dataset.situations[place]) for place in chosen]
 
 
 def _check_place(out: Path) -> None:

@@ -10,6 +10,10 @@ from torch import Tensor
 from nnvalue.locator.moments import ContrastMoments, Moments
 
 
+HALVES = (slice(0, None, 2), slice(1, None, 2))
+"""Even and odd folds."""
+
+
 def cohens_d(positive: Moments, negative: Moments) -> Tensor:
     """(mean(+) − mean(−)) / √((variance(+) + variance(−)) / 2), float64 `[layer, neuron]`; 0 where nothing varies."""
     pooled = ((positive.variance() + negative.variance()) / 2).sqrt()
@@ -29,6 +33,6 @@ def split_half_reliability(parts: Sequence[ContrastMoments], score: Callable[[sl
     """
     if min(len(part.positive.tokens) for part in parts) < 2:
         return None
-    halves = [score(slice(start, None, 2)).flatten() for start in (0, 1)]
+    halves = [score(half).flatten() for half in HALVES]
     correlation = torch.corrcoef(torch.stack(halves))[0, 1]
     return float(correlation) if correlation.isfinite() else None

@@ -252,8 +252,12 @@ def test_lape_compares_the_values_of_a_run(organism):
     found = locate(organism, **SMALL, method="lape")
     assert found.maps["score"].shape[0] == 2
     assert (found.maps["score"] != 0).any()
+
+
+def test_lape_of_one_value_is_refused_before_any_work(monkeypatch):
+    monkeypatch.setattr("nnvalue.locator.pipeline.open_model", lambda *_: pytest.fail("opened a model"))
     with pytest.raises(InvalidInputError, match="two at least; 1 given"):
-        locate(organism, **{**SMALL, "values": ("power",)}, method="lape")
+        locate(values=("power",), method="lape")
 
 
 def test_a_method_may_be_asked_for_elsewhere(organism, prompted):

@@ -137,12 +137,6 @@ def test_a_method_of_ones_own_is_found_by_its_name(monkeypatch):
         get_method("firing")
 
 
-def test_only_methods_on_response_tokens_need_responses():
-    assert {name for name in ("firing_difference", "effect_size", "contrastive") if get_method(name).generates} == {
-        "firing_difference"
-    }
-
-
 def test_contrastive_wants_to_know_universal_neurons():
     with pytest.raises(InvalidInputError, match="universal neurons"):
         score("contrastive", evidence(case(0)))
