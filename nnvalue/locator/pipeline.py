@@ -240,7 +240,7 @@ class _Run:
         return self._method.score(self._evidence(members, parts, folds), self._reading)
 
     def _firing_rates(self, folds: slice) -> Tensor:
-        """Of all basic values of the run, float64 `[value, pole, layer, neuron]`; over all folds, or one of `HALVES`."""
+        """Of all basic values of the run, over all folds or one of `HALVES`; float64 `[value, pole, layer, neuron]`."""
         if not self._rates:
             rates: dict[int | None, list[Tensor]] = {chosen.start: [] for chosen in (slice(None), *HALVES)}
             for part in map(self._moments, self._contrasts):

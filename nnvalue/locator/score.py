@@ -9,7 +9,6 @@ from torch import Tensor
 
 from nnvalue.locator.moments import ContrastMoments, Moments
 
-
 HALVES = (slice(0, None, 2), slice(1, None, 2))
 """Even and odd folds."""
 
