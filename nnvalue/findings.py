@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 KIND = "value-neurons"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _COLUMNS = {
     "value": np.int32,  # index into `values`
     "pole": np.int8,  # +1 or -1
@@ -29,17 +29,27 @@ _COLUMNS = {
     "firing_positive": np.float32,
     "firing_negative": np.float32,
     "effect_size": np.float32,
+    "q": np.float32,
+    "called": np.uint8,  # 1 or 0
     "q95": np.float32,
 }
-_MAPS = ("score", "firing_positive", "firing_negative", "effect_size")
+_MAPS = {
+    "score": np.float32,
+    "firing_positive": np.float32,
+    "firing_negative": np.float32,
+    "effect_size": np.float32,
+    "q": np.float32,
+    "called": np.uint8,
+}
 
 
 class ValueNeuron(NamedTuple):
     """One row of the table; tokens and site are those that the method reads.
 
     score is the method's, by which neurons are ranked; delta = firing_positive − firing_negative, the shares of counted
-    tokens with activation > 0 under each pole; effect_size is Cohen's d over tokens; q95 the neuron's exact 95th
-    percentile under its own pole.
+    tokens with activation > 0 under each pole; effect_size is Cohen's d over tokens; q the false discovery rate at
+    which the neuron's paired difference passes, 1 where there is no test; called whether |score| is above the A/A bar
+    as well; q95 the neuron's exact 95th percentile under its own pole.
     """
 
     value: str
@@ -51,6 +61,8 @@ class ValueNeuron(NamedTuple):
     firing_positive: float
     firing_negative: float
     effect_size: float
+    q: float
+    called: bool
     q95: float
 
 
@@ -60,8 +72,8 @@ class ValueNeurons:
 
     values: names of the values, in the order of the maps.
     columns: the table, one numpy array a column; rows are sorted by value, pole (positive first) and strength.
-    maps: for all neurons and not only the selected ones, float32 `[value, layer, neuron]`: `score`,
-        `firing_positive`, `firing_negative` and `effect_size`.
+    maps: for all neurons and not only the selected ones, `[value, layer, neuron]`: float32 `score`, `firing_positive`,
+        `firing_negative`, `effect_size` and `q`, and uint8 `called`.
     config: how it was made: model, dataset, settings, versions, counts.
     responses: the responses it was counted on, as the bytes of a parquet file; None if not kept.
     """
@@ -197,7 +209,7 @@ class ValueNeurons:
             raise ArtifactError(f"{folder} has schema version {version}; this nnvalue reads version {SCHEMA_VERSION}.")
         tensors, _ = read_tensors(folder / "neurons.safetensors")
         columns = {name: _array(tensors, f"table.{name}", folder, kind) for name, kind in _COLUMNS.items()}
-        maps = {name: _array(tensors, f"map.{name}", folder, np.float32) for name in _MAPS}
+        maps = {name: _array(tensors, f"map.{name}", folder, kind) for name, kind in _MAPS.items()}
         _check(folder, values, columns, maps)
         _check_config(folder, values, config)
         return cls(values, columns, maps, config, files.get("responses.parquet"))
@@ -243,7 +255,7 @@ class ValueNeurons:
     def _row(self, place: int) -> ValueNeuron:
         cells = {name: column[place].item() for name, column in self.columns.items()}
         value, pole = self.values[cells.pop("value")], POLES[0] if cells.pop("pole") > 0 else POLES[1]
-        return ValueNeuron(value, pole, **cells)
+        return ValueNeuron(value, pole, **{**cells, "called": bool(cells["called"])})
 
 
 def build_table(rows: list[tuple[Any, ...]]) -> dict[str, np.ndarray]:
@@ -277,6 +289,7 @@ def _check(folder: Path, values: tuple[str, ...], columns: Mapping[str, np.ndarr
             for name, limit in zip(("value", "layer", "neuron"), shape, strict=True)
         )
         and np.isin(columns["pole"], (1, -1)).all()
+        and all(np.isin(array, (0, 1)).all() for array in (columns["called"], maps["called"]))
         and all(np.isfinite(array).all() for array in (*columns.values(), *maps.values()))
     )
     if not sound:
@@ -296,6 +309,23 @@ def _check_config(folder: Path, values: tuple[str, ...], config: Mapping[str, An
             raise ArtifactError(f"{folder / 'config.json'} lacks '{section}' or part of it; nnvalue did not write it.")
     facts = [config["counts"][value] for value in values]
     if not all(isinstance(value, str) for value in values) or not all(
-        isinstance(fact, dict) and isinstance(fact.get("split_half_r"), float | None) for fact in facts
+        isinstance(fact, dict)
+        and isinstance(fact.get("split_half_r"), float | None)
+        and _is_significance(fact.get("significance"))
+        for fact in facts
     ):
         raise ArtifactError(f"{folder / 'config.json'} holds counts of another form; nnvalue did not write it.")
+
+
+def _is_significance(found: Any) -> bool:
+    """Whether it is what the locator says of a value's test, or that there was none."""
+    counts = ("called", "delta_beyond")
+    return found is None or (
+        isinstance(found, dict)
+        and all(isinstance(found.get(name), int | float) for name in ("bar", "delta_bar", "q_alone"))
+        and all(
+            isinstance(found.get(name), dict) and all(isinstance(n, int) for n in found[name].values())
+            for name in counts
+        )
+        and set(POLES) <= set(found["called"])
+    )

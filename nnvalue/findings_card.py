@@ -28,8 +28,8 @@ tags: [neurons, values, interpretability]
 {count} value neurons for {n_values} values of the framework `{framework[name]}`, found with nnvalue \
 {versions[nnvalue]}.
 
-| value | positive | negative | situations | counted tokens (+ / −) | split-half r of the score |
-|---|---|---|---|---|---|
+| value | positive | negative | situations | counted tokens (+ / −) | split-half r of the score | A/A bar | called |
+|---|---|---|---|---|---|---|---|
 {rows}
 
 ## How it was made
@@ -44,7 +44,11 @@ tokens. Tokens are not independent: do not read it as a test.
 - Seed {settings[seed]}; libraries: {libraries}. All settings stand in `config.json`.
 
 A fixed share or threshold always selects something. Read the split-half r beside the neurons: it says how much of \
-the map of scores comes back with other situations and other descriptions.
+the map of scores comes back with other situations and other descriptions. `q` is the false discovery rate at which a \
+neuron's difference passes a paired test over folds; a neuron is called if q < .05 and its |score| lies above the A/A \
+bar, the 95 % quantile of what the same pipeline finds between two halves of one pole's descriptions.
+
+{significance}
 
 ## How to open it
 ```python
@@ -62,10 +66,12 @@ def findings_card(found: ValueNeurons) -> str:
     for value in found.values:
         facts = config["counts"][value]
         sizes = [len(found.indices(value, pole)) for pole in ("positive", "negative")]
-        r = facts["split_half_r"]
+        r, null = facts["split_half_r"], facts["significance"]
         rows.append(
             f"| {value} | {sizes[0]} | {sizes[1]} | {facts['situations']} "
-            f"| {facts['tokens']['positive']} / {facts['tokens']['negative']} | {'—' if r is None else f'{r:.2f}'} |"
+            f"| {facts['tokens']['positive']} / {facts['tokens']['negative']} | {'—' if r is None else f'{r:.2f}'} "
+            f"| {'—' if null is None else format(null['bar'], '.3f')} "
+            f"| {'—' if null is None else sum(null['called'].values())} |"
         )
     revision = config["model"]["revision"]
     return _TEMPLATE.format(
@@ -78,9 +84,38 @@ def findings_card(found: ValueNeurons) -> str:
         source=config["settings"]["source"],
         texts=_TEXTS[config["settings"]["tokens"] == "response"],
         tokens=TOKENS_IN_WORDS[config["settings"]["tokens"]],
+        significance="\n".join(significance_in_words(found)),
         libraries=", ".join(f"{name} {version}" for name, version in sorted(config["versions"].items())),
         first=found.values[0],
     )
+
+
+def significance_in_words(found: ValueNeurons) -> list[str]:
+    """What test and null say of the neurons as a whole, one sentence each; the first says so if there were none."""
+    nulls = {value: found.config["counts"][value]["significance"] for value in found.values}
+    if None in nulls.values():
+        return ["No neuron is called: the A/A null was not run, or the method has no test."]
+    total = found.layers * found.width * len(nulls)
+    called = sum(sum(null["called"].values()) for null in nulls.values())
+    beyond = {
+        bound: sum(null["delta_beyond"][bound] for null in nulls.values())
+        for bound in next(iter(nulls.values()))["delta_beyond"]
+    }
+    fixed = " and ".join(f"{count:,} (|δ| ≥ {bound})" for bound, count in beyond.items())
+    sentences = [
+        f"Called beyond wording (q < .05 and |score| above the A/A bar): {called:,} of {total:,} "
+        f"({called / total:.1%}), {int(found.columns['called'].sum()):,} of the {len(found):,} selected; fixed "
+        f"thresholds would take {fixed}."
+    ]
+    for bound in beyond:
+        inside = [value for value, null in nulls.items() if null["delta_bar"] > float(bound)]
+        if inside:
+            worst = max(nulls[value]["delta_bar"] for value in inside)
+            sentences.append(
+                f"A threshold of {bound} on |δ| lies inside noise for {len(inside)} of {len(nulls)} values: "
+                f"descriptions of one pole differ by up to {worst:.3f} (95 % quantile)."
+            )
+    return sentences
 
 
 def describe_selection(selection: dict) -> str:

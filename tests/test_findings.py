@@ -10,27 +10,28 @@ from nnvalue.locator import locate
 from nnvalue.models import open_model
 
 ROWS = [
-    # value, pole, layer, neuron, score, delta, p+, p-, d, q95
-    (0, 1, 0, 3, 0.5, 0.5, 0.75, 0.25, 1.0, 2.0),
-    (0, 1, 2, 1, 0.25, 0.25, 0.5, 0.25, 0.5, 1.0),
-    (0, -1, 2, 7, -0.75, 0.75, 0.0, 0.75, -2.0, 3.0),
-    (1, 1, 0, 3, 0.125, 0.125, 0.25, 0.125, 0.25, 1.5),
-    (1, -1, 1, 7, -0.5, -0.5, 0.25, 0.75, -1.0, 0.5),
+    # value, pole, layer, neuron, score, delta, p+, p-, d, q, called, q95
+    (0, 1, 0, 3, 0.5, 0.5, 0.75, 0.25, 1.0, 0.25, 0, 2.0),
+    (0, 1, 2, 1, 0.25, 0.25, 0.5, 0.25, 0.5, 0.25, 0, 1.0),
+    (0, -1, 2, 7, -0.75, 0.75, 0.0, 0.75, -2.0, 0.25, 0, 3.0),
+    (1, 1, 0, 3, 0.125, 0.125, 0.25, 0.125, 0.25, 0.25, 0, 1.5),
+    (1, -1, 1, 7, -0.5, -0.5, 0.25, 0.75, -1.0, 0.25, 0, 0.5),
 ]
 
 
 @pytest.fixture
 def found():
-    maps = {
-        name: np.zeros((2, 3, 8), np.float32) for name in ("score", "firing_positive", "firing_negative", "effect_size")
-    }
+    names = ("score", "firing_positive", "firing_negative", "effect_size", "q")
+    maps = {name: np.zeros((2, 3, 8), np.float32) for name in names} | {"called": np.zeros((2, 3, 8), np.uint8)}
     return ValueNeurons(("power", "tradition"), build_table(ROWS), maps, {"model": {"name": "toy"}})
 
 
 def test_top_sorts_by_strength_within_pole_and_over_both(found):
     assert [row.neuron for row in found.top("power", "positive")] == [3, 1]
     assert [row.neuron for row in found.top("power")] == [7, 3, 1]
-    assert found.top("power", n=1) == [ValueNeuron("power", "negative", 2, 7, -0.75, 0.75, 0.0, 0.75, -2.0, 3.0)]
+    assert found.top("power", n=1) == [
+        ValueNeuron("power", "negative", 2, 7, -0.75, 0.75, 0.0, 0.75, -2.0, 0.25, False, 3.0)
+    ]
 
 
 def test_by_layer_counts(found):

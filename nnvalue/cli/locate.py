@@ -35,13 +35,17 @@ class _Situations(click.ParamType):
 @click.option("--value", "values", multiple=True, help="A value or group of the framework; repeatable. Default: all.")
 @click.option("--framework", help="An embedded framework or a YAML file. Default: that of the dataset.")
 @click.option("--dataset", help="valueinsight (default), moral_foundations, or a folder in the same form.")
-@click.option("--situations", type=_Situations(), default=64, show_default=True, help="Situations a value, or all.")
-@click.option("--method", default="firing_difference", show_default=True, help="How neurons are scored.")
+@click.option("--situations", type=_Situations(), default=32, show_default=True, help="Situations a value, or all.")
+@click.option("--method", default="firing_difference", show_default=True, help="How neurons are scored; a,b compares.")
 @click.option("--site", help="Where neurons are read: gate or down_in. Default: the method's own.")
 @click.option("--tokens", help="Which tokens count: response, last_prompt or prompt. Default: the method's own.")
 @click.option("--top-k", type=float, help="Neurons a pole: a share below 1, or a number.  [default: 0.01]")
 @click.option("--threshold", type=float, help="The published rule instead: all with |δ| of at least this (0.1, 0.03).")
 @click.option("--floor", type=float, help="With --threshold: first neurons kept in any case.  [default: 0.0044]")
+@click.option(
+    "--null/--no-null", default=True, show_default=True, help="Run A/A, to tell value from wording; half the cost."
+)
+@click.option("--only-called", is_flag=True, help="Select among neurons that pass test and null only.")
 @click.option("--max-new-tokens", default=128, show_default=True, help="Length limit of a response.")
 @click.option("--batch-tokens", default=8192, show_default=True, help="Tokens of one batch.")
 @click.option("--seed", default=0, show_default=True, help="Order of situations and descriptions.")
@@ -64,33 +68,48 @@ def command(
     """Find which neurons of a model carry which value.
 
     Every situation is answered under a description of either pole of a value; neurons are ranked by how much more
-    often they fire under one than under the other, or by another method. A run that was stopped goes on when it is
+    often they fire under one than under the other, or by another method; --method a,b,c compares several. A neuron is
+    called where it differs by more than descriptions of the same pole do. A run that was stopped goes on when it is
     started again.
     """
     from rich.console import Console
 
-    from nnvalue.cli.show import findings_as_data, print_findings
+    from nnvalue.cli.show import comparison_as_data, findings_as_data, print_comparison, print_findings
     from nnvalue.dataset import load_valueinsight
-    from nnvalue.locator import LocateConfig, locate
+    from nnvalue.locator import LocateConfig, compare_methods, locate
     from nnvalue.models import open_model
 
     name, opening = take_subject(options)
+    methods = tuple(dict.fromkeys(filter(None, map(str.strip, options["method"].split(",")))))
+    options["method"] = methods[0] if methods else options["method"]
     config = LocateConfig(
         selection=_selection(top_k, threshold, floor), values=options.pop("values") or None, **options
     )
     asked = {key: given for key, given in opening.items() if key != "remote_options"}
+    asked |= {"methods": methods} if len(methods) > 1 else {}
     out = out or _default_out(name, config, {**asked, "dataset": dataset})
     edition = load_valueinsight(dataset)
     _quiet_libraries()
     with _progress() as progress:
         subject = open_model(name, **opening)
-        found = locate(subject, config, dataset=edition, out=out, overwrite=overwrite, progress=progress)
+        where = {"dataset": edition, "out": out, "overwrite": overwrite, "progress": progress}
+        if len(methods) > 1:
+            found = compare_methods(methods, subject, config, **where)
+        else:
+            found = locate(subject, config, **where)
     if as_json:
-        click.echo(json.dumps({**findings_as_data(found, top), "out": str(out)}, ensure_ascii=False))
+        data = comparison_as_data(found, top) if len(methods) > 1 else findings_as_data(found, top)
+        click.echo(json.dumps({**data, "out": str(out)}, ensure_ascii=False))
         return
     console = Console()
-    print_findings(console, found, top)
-    console.print(f"Written to {out}. Look again: nnvalue inspect {out}", soft_wrap=True, markup=False, highlight=False)
+    if len(methods) > 1:
+        print_comparison(console, found)
+    else:
+        print_findings(console, found, top)
+    again = out / methods[0] if len(methods) > 1 else out
+    console.print(
+        f"Written to {out}. Look again: nnvalue inspect {again}", soft_wrap=True, markup=False, highlight=False
+    )
 
 
 def _default_out(name: str | None, config: Any, rest: dict[str, Any]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nnvalue.findings_card import describe_selection
+from nnvalue.findings_card import describe_selection, significance_in_words
 
 if TYPE_CHECKING:
     from nnvalue.findings import ValueNeurons
@@ -26,7 +27,7 @@ def print_findings(console: Console, found: ValueNeurons, top: int) -> None:
     console.print(f"Strongest value neurons ({how}δ: firing rate under + minus under −)", style="bold")
     console.print(_top_table(found, top))
     console.print("Where they sit, first layer to last (r: split-half reliability of the score)", style="bold")
-    console.print(_layer_table(found, max(8, min(32, (console.width - 46) // 2))))
+    console.print(_layer_table(found, max(8, min(32, (console.width - 61) // 2))))
     settings = found.config["settings"]
     total = found.layers * found.width
     console.print(
@@ -37,6 +38,53 @@ def print_findings(console: Console, found: ValueNeurons, top: int) -> None:
         markup=False,
         highlight=False,
     )
+    for sentence in significance_in_words(found):
+        console.print(sentence, markup=False, highlight=False)
+
+
+def print_comparison(console: Console, compared: Mapping[str, ValueNeurons]) -> None:
+    """Methods side by side, and how much each two agree."""
+    from nnvalue.locator import comparison_table
+
+    data, names = comparison_table(compared), list(compared)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("method", no_wrap=True)
+    for name in (
+        "r",
+        "called",
+        "selected",
+        "of these called",
+        *(f"with {number}" for number in range(1, len(names) + 1)),
+    ):
+        table.add_column(name, justify="right")
+    for row, (name, figures) in enumerate(data["methods"].items()):
+        agreement = (
+            f"{_cell(data['correlation'][row][column], '.2f')} / {data['overlap'][row][column]:.2f}"
+            for column in range(len(names))
+        )
+        table.add_row(
+            f"{row + 1} {name}",
+            _cell(figures["split_half_r"], ".2f"),
+            *(_cell(figures[key], ".1%") for key in ("called", "selected", "selected_called")),
+            *("" if column == row else text for column, text in enumerate(agreement)),
+        )
+    some = next(iter(compared.values()))
+    console.print(
+        f"{len(names)} methods on {some.config['model']['name']}, means of {len(some.values)} values (r: split-half "
+        "reliability of the score; with: correlation of scores / overlap of selected neurons)",
+        style="bold", markup=False, highlight=False,
+    )  # fmt: skip
+    console.print(table)
+
+
+def comparison_as_data(compared: Mapping[str, ValueNeurons], top: int) -> dict[str, Any]:
+    """The figures of a comparison and of every method in it, for `--json`."""
+    from nnvalue.locator import comparison_table
+
+    return {
+        "comparison": comparison_table(compared),
+        "methods": {name: findings_as_data(found, top) for name, found in compared.items()},
+    }
 
 
 def findings_as_data(found: ValueNeurons, top: int) -> dict[str, Any]:
@@ -72,7 +120,7 @@ def strip(counts: list[int], width: int = 32) -> str:
 def _top_table(found: ValueNeurons, top: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     scored = ["score"] if found.config["settings"]["method"] != _OWN_COLUMN else []
-    for name in ("value", "pole", "layer", "neuron", *scored, "δ", "p(+)", "p(−)", "d", "q95"):
+    for name in ("value", "pole", "layer", "neuron", *scored, "δ", "p(+)", "p(−)", "d", "q95", "q", "called"):
         text = name in ("value", "pole")
         table.add_column(
             name, justify="left" if text else "right", no_wrap=True, min_width=14 if name == "value" else None
@@ -92,6 +140,8 @@ def _top_table(found: ValueNeurons, top: int) -> Table:
                     f"{row.firing_negative:.3f}",
                     f"{row.effect_size:+.2f}",
                     f"{row.q95:.3f}",
+                    f"{row.q:.0e}" if row.q < 0.001 else f"{row.q:.3f}",
+                    "yes" if row.called else "—",
                     end_section=sign == "−" and place == len(rows) - 1,
                 )
     return table
@@ -102,16 +152,23 @@ def _layer_table(found: ValueNeurons, width: int) -> Table:
     table.add_column("value", no_wrap=True, min_width=14)
     table.add_column("+", style="green", no_wrap=True)
     table.add_column("−", style="red", no_wrap=True)
-    for name in ("n +", "n −", "max |score|", "r"):
+    for name in ("n +", "n −", "max |score|", "r", "A/A bar", "called"):
         table.add_column(name, justify="right", no_wrap=True)
     for value in found.values:
         layers = [found.by_layer(value, pole) for pole in ("positive", "negative")]
-        r = found.config["counts"][value]["split_half_r"]
+        facts = found.config["counts"][value]
+        null = facts["significance"]
         table.add_row(
             value,
             *(strip(counts.tolist(), width) for counts in layers),
             *(str(int(counts.sum())) for counts in layers),
             f"{abs(found.top(value, n=1)[0].score):.3f}" if len(found.indices(value)) else "—",
-            "—" if r is None else f"{r:.2f}",
+            _cell(facts["split_half_r"], ".2f"),
+            "—" if null is None else f"{null['bar']:.3f}",
+            "—" if null is None else str(sum(null["called"].values())),
         )
     return table
+
+
+def _cell(number: float | None, form: str) -> str:
+    return "—" if number is None else format(number, form)

@@ -21,7 +21,7 @@ class Contrast:
     """One situation under both poles of one value.
 
     fold: 0 ≤ fold < number of folds; situations' cores and descriptions of different folds are disjoint.
-    null_of: of an A/A contrast the pole that both arms come from.
+    null_of: of an A/A contrast the pole that both arms come from; `positive` and `negative` then only name the arms.
     """
 
     value: str
@@ -52,14 +52,16 @@ def build_contrasts(
 
     Every core comes once before any comes a second time, so that few situations are as unlike as can be. Folds
     partition the situations' cores and the pairs of descriptions alike, so that what two folds have in common
-    is the value and not a text. There are never more folds than pairs of descriptions or cores.
+    is the value and not a text. There are never more folds than cores, and every fold has two pairs of descriptions
+    at least where there are two.
 
     Args:
         situations: how many situations; None for all of the split. Fewer are a prefix of more.
         folds: at most so many folds.
         system_prompt: frame with the field `{description}`.
         null_of: a pole. Both arms then come from it, from disjoint halves of each fold's descriptions: an A/A contrast,
-            which shows what descriptions that differ in wording only do. There are folds for half the pairs at most.
+            which shows what descriptions that differ in wording only do. One arm of each is the very prompt of the
+            ordinary contrast, so that only the other one costs a new response.
 
     Raises:
         UnknownNameError: the dataset has no situations for the value.
@@ -79,29 +81,32 @@ def build_contrasts(
             f"split; ask for at most {len(asked)}."
         )
     pairs = _description_pairs(edition, value, split)
-    needed = 1 if null_of is None else 2
-    if len(pairs) < needed:
+    if null_of and len(pairs) < 2:
         raise DatasetError(
             f"Two arms of one pole need two descriptions at least; {edition.name} has {len(pairs)} of '{value}' in its "
-            f"'{split}' split."
+            f"'{split}' split. Add some, or leave the null out (--no-null)."
         )
     rng = random.Random(f"{seed}/{value}/{split}")
     cores = sorted({row["core"] for row in asked})
     rng.shuffle(cores)
     rng.shuffle(pairs)
-    folds = min(folds, len(pairs) // needed, len(cores))
+    folds = min(folds, max(1, len(pairs) // 2), len(cores))
     fold_of = {core: number % folds for number, core in enumerate(cores)}
     asked = _variants_in_turn(asked, cores, rng)
     made = []
     for row in asked[:situations]:
         fold = fold_of[row["core"]]
         own = pairs[fold::folds]
-        if null_of is None:
-            pair = rng.choice(own)
-        else:
+        chosen, elsewhere = rng.randrange(len(own)), rng.random()
+        described = {pole: _prompt(row, pole, own[chosen][pole], system_prompt) for pole in POLES}
+        arms = described.values()
+        if null_of:
             half = len(own) // 2
-            pair = dict(zip(POLES, (rng.choice(arm)[null_of] for arm in (own[:half], own[half:])), strict=True))
-        made.append(_contrast(row, fold, pair, system_prompt, null_of))
+            others = own[half:] if chosen < half else own[:half]
+            other = others[int(elsewhere * len(others))][null_of]
+            arms = described[null_of], _prompt(row, f"{null_of}-other", other, system_prompt)
+            arms = arms if chosen < half else arms[::-1]
+        made.append(Contrast(value, row["id"], fold, *arms, null_of))
     return made
 
 
@@ -138,9 +143,5 @@ def _description_pairs(edition: ValueInsight, value: str, split: str) -> list[di
     return pairs
 
 
-def _contrast(
-    row: dict[str, Any], fold: int, pair: dict[str, str], system_prompt: str, null_of: str | None
-) -> Contrast:
-    mark = f"{row['id']}/null-{null_of}" if null_of else row["id"]
-    prompts = {pole: Prompt(f"{mark}/{pole}", voice(None, pair[pole], system_prompt), row["text"]) for pole in POLES}
-    return Contrast(row["value"], row["id"], fold, **prompts, null_of=null_of)
+def _prompt(row: dict[str, Any], mark: str, description: str, system_prompt: str) -> Prompt:
+    return Prompt(f"{row['id']}/{mark}", voice(None, description, system_prompt), row["text"])

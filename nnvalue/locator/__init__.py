@@ -1,9 +1,11 @@
-"""Locating: collect → statistics → score → rank → `ValueNeurons`."""
+"""Locating: collect → statistics → score → significance → rank → `ValueNeurons`."""
 
 from nnvalue.locator.collect import gather_contrasts, gather_readings
+from nnvalue.locator.comparison import comparison_table
+from nnvalue.locator.config import LocateConfig
 from nnvalue.locator.methods import Evidence, Method, get_method, method_names, register_method
 from nnvalue.locator.moments import Moments
-from nnvalue.locator.pipeline import LocateConfig, locate
+from nnvalue.locator.pipeline import compare_methods, locate
 from nnvalue.locator.quantiles import exact_quantiles
 from nnvalue.locator.readings import Reading
 from nnvalue.locator.score import cohens_d, split_half_reliability
@@ -20,6 +22,8 @@ __all__ = [
     "Threshold",
     "TopK",
     "cohens_d",
+    "compare_methods",
+    "comparison_table",
     "exact_quantiles",
     "gather_contrasts",
     "gather_readings",

@@ -168,10 +168,12 @@ def random_scores(evidence: Evidence, reading: Reading) -> Tensor:
     """`firing_difference`'s scores shuffled within each layer, by the seed: what a method must beat.
 
     Layers and magnitudes are matched, so a set chosen by these differs from a real one only in which neurons it has.
-    It has no test: that of a shuffled neuron would be another neuron's.
+    Other folds are shuffled otherwise, so its split-half reliability is that of chance. It has no test: that of a
+    shuffled neuron would be another neuron's.
     """
     score = firing_difference(evidence, reading)
-    drawn = torch.Generator().manual_seed(random.Random(f"{evidence.seed}/{list(evidence.members)}").getrandbits(63))
+    mark = f"{evidence.seed}/{list(evidence.members)}/{float(score.sum())!r}"
+    drawn = torch.Generator().manual_seed(random.Random(mark).getrandbits(63))
     order = torch.stack([torch.randperm(score.shape[1], generator=drawn) for _ in score])
     return score.gather(1, order)
 

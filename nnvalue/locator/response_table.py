@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnvalue.dataset import Contrast
 from nnvalue.models import Response
+from nnvalue.prompts import Prompt
 from nnvalue.values import POLES
+
+if TYPE_CHECKING:
+    from nnvalue.locator.gathering import Gathering
 
 _ROW_GROUP = 512  # responses written at once
 
 
-def responses_parquet(
-    contrasts: Mapping[str, Sequence[Contrast]], responses_of: Callable[[str, str], Sequence[Response]]
-) -> bytes:
-    """All responses, written value by value, so that only one is in memory.
-
-    Args:
-        contrasts: of each value.
-        responses_of: (value, pole) -> the responses, contrast by contrast.
-    """
+def responses_parquet(gathering: Gathering) -> bytes:
+    """All responses, written value by value, so that only one is in memory; `null` marks those for A/A alone."""
     import pyarrow
     import pyarrow.parquet
 
@@ -29,28 +25,25 @@ def responses_parquet(
         [(name, pyarrow.string()) for name in ("value", "pole", "situation_id", "system", "user", "text")]
         + [(name, pyarrow.int64()) for name in ("fold", "prompt_tokens", "counted_tokens")]
         + [(name, pyarrow.list_(pyarrow.int32())) for name in ("prompt_ids", "token_ids")]
-        + [("finished", pyarrow.bool_())]
+        + [("finished", pyarrow.bool_()), ("null", pyarrow.bool_())]
     )
     buffer = io.BytesIO()
     with pyarrow.parquet.ParquetWriter(buffer, schema, compression="zstd") as writer:
-        for value, asked in contrasts.items():
-            for pole in POLES:
-                responses = responses_of(value, pole)
+        kinds = [(pole, null) for pole in POLES for null in ((False, True) if gathering.null_poles else (False,))]
+        for value, contrasts in gathering.contrasts.items():
+            for pole, null in kinds:
+                prompts, responses = gathering.prompts(value, pole, null), gathering.responses(value, pole, null)
                 for start in range(0, len(responses), _ROW_GROUP):
                     part = slice(start, start + _ROW_GROUP)
-                    rows = [
-                        _row(contrast, pole, response)
-                        for contrast, response in zip(asked[part], responses[part], strict=True)
-                    ]
+                    asked = zip(contrasts[part], prompts[part], responses[part], strict=True)
+                    rows = [{**_row(*one), "pole": pole, "null": null} for one in asked]
                     writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
     return buffer.getvalue()
 
 
-def _row(contrast: Contrast, pole: str, response: Response) -> dict[str, Any]:
-    prompt = getattr(contrast, pole)
+def _row(contrast: Contrast, prompt: Prompt, response: Response) -> dict[str, Any]:
     return {
         "value": contrast.value,
-        "pole": pole,
         "situation_id": contrast.situation_id,
         "system": prompt.system,
         "user": prompt.user,

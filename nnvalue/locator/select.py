@@ -13,6 +13,9 @@ from nnvalue.errors import InvalidInputError
 PUBLISHED_FLOOR_SHARE = 0.0044
 """The published floor of 2,000 neurons as a share of Llama-3-8B's 458,752, the model it was set for."""
 
+FIXED_THRESHOLDS = (0.10, 0.03)
+"""On |δ|: that of NPTI's and ValueLocate's code, and one sometimes given for ValueLocate."""
+
 
 @dataclass(frozen=True)
 class TopK:

@@ -60,9 +60,13 @@ def q_values(p: Tensor) -> Tensor:
 
 
 def null_bar(null_scores: Sequence[Tensor]) -> float:
-    """The 95 % quantile of |score| over all neurons of the A/A runs, each `[layer, neuron]`."""
-    every = np.concatenate([scores.abs().double().flatten().numpy() for scores in null_scores])
-    return float(np.quantile(every, 1 - LEVEL))
+    """The 95 % quantile of |score| over the neurons of the A/A runs, each `[layer, neuron]`.
+
+    A score of exactly 0 is no part of it: neurons that never fire, or that a method leaves out, say nothing about what
+    wording does to the others and would only lower the bar. 0 if no score is left.
+    """
+    every = np.concatenate([scores[scores != 0].abs().double().numpy() for scores in null_scores])
+    return float(np.quantile(every, 1 - LEVEL)) if len(every) else 0.0
 
 
 def called(score: Tensor, difference: Tensor, q: Tensor, bar: float) -> Tensor:

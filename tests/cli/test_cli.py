@@ -12,7 +12,8 @@ import pytest
 from nnvalue.cli.show import strip
 from tests import tiny
 
-SMALL = ["--value", "power", "--situations", "4", "--max-new-tokens", "24"]
+SMALL = ["--value", "power", "--situations", "4", "--max-new-tokens", "24", "--no-null"]
+WITH_NULL = SMALL[:-1]
 
 
 def run(*arguments, **options):
@@ -28,7 +29,7 @@ def run(*arguments, **options):
 @pytest.fixture(scope="module")
 def located(tmp_path_factory):
     out = tmp_path_factory.mktemp("cli") / "run"
-    done = run("locate", *SMALL, "--out", out)
+    done = run("locate", *WITH_NULL, "--out", out)
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 
@@ -48,7 +49,7 @@ def test_locate_prints_tables_and_what_to_type_next(located):
 
 def test_json_is_one_object_with_the_figures_of_the_table(located):
     out, _ = located
-    for arguments in (["locate", *SMALL, "--out", out], ["inspect", out]):
+    for arguments in (["locate", *WITH_NULL, "--out", out], ["inspect", out]):
         done = run(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         data = json.loads(done.stdout)
@@ -200,7 +201,7 @@ def test_a_damaged_result_is_refused_and_not_overwritten(located, tmp_path):
     weights = out / "neurons.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    for arguments in (["inspect", out], ["locate", *SMALL, "--out", out]):
+    for arguments in (["inspect", out], ["locate", *WITH_NULL, "--out", out]):
         done = run(*arguments)
         assert done.returncode == 1
         assert "neurons.safetensors is damaged" in done.stderr

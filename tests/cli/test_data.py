@@ -86,7 +86,7 @@ def test_an_imported_dataset_is_looked_at_checked_and_located_on(run, mine, llam
     status, out, _ = run("data", "check", mine / "out", "--sample", "--json")
     assert status == 0
     assert len(json.loads(out)["sample"]) == 2
-    found = locate(llama, values=("power",), dataset=mine / "out", max_new_tokens=4, situations=None)
+    found = locate(llama, values=("power",), dataset=mine / "out", max_new_tokens=4, situations=None, null=False)
     assert found.config["counts"]["power"]["situations"] == 2
     assert found.config["dataset"]["name"] == "out"
 

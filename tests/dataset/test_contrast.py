@@ -27,7 +27,7 @@ def test_a_contrast_asks_one_situation_under_a_matched_pair_of_descriptions(edit
 
 def test_folds_share_neither_situations_nor_descriptions(edition):
     contrasts = build_contrasts(edition, "tradition", folds=16)
-    assert {c.fold for c in contrasts} == set(range(16))
+    assert {c.fold for c in contrasts} == set(range(14))  # 28 pairs of descriptions, two a fold
     for text in ("situation_id", "positive"):
         owner = {}
         for contrast in contrasts:
@@ -35,9 +35,13 @@ def test_folds_share_neither_situations_nor_descriptions(edition):
             assert owner.setdefault(key, contrast.fold) == contrast.fold
 
 
-def test_there_are_never_more_folds_than_pairs_of_descriptions(edition):
+def test_every_fold_has_two_pairs_of_descriptions(edition):
+    """With one, the arms of its A/A contrasts would share it."""
     n_pairs = len(rows(edition, "descriptions", "tradition", "locate")) // 2
-    assert {c.fold for c in build_contrasts(edition, "tradition", folds=1000)} == set(range(n_pairs))
+    contrasts = build_contrasts(edition, "tradition", folds=1000)
+    assert {c.fold for c in contrasts} == set(range(n_pairs // 2))
+    for fold in range(n_pairs // 2):
+        assert len({c.positive.system for c in contrasts if c.fold == fold}) == 2
 
 
 def test_every_core_comes_once_before_any_comes_twice(edition):
@@ -101,3 +105,18 @@ def test_the_arms_of_a_null_contrast_share_a_pole_and_no_description(edition):
     assert [c.situation_id for c in contrasts] == [
         c.situation_id for c in build_contrasts(edition, "power", null_of="positive")
     ]
+
+
+@pytest.mark.parametrize("pole", POLES)
+def test_one_arm_of_a_null_contrast_is_the_ordinary_prompt(edition, pole):
+    """Were it another prompt, or always the same arm, the null would cost twice as much, or be lopsided."""
+    ordinary = build_contrasts(edition, "power", situations=200)
+    null = build_contrasts(edition, "power", situations=200, null_of=pole)
+    places = []
+    for real, drawn in zip(ordinary, null, strict=True):
+        assert (real.situation_id, real.fold) == (drawn.situation_id, drawn.fold)
+        places.append([drawn.positive, drawn.negative].index(getattr(real, pole)))
+        other = (drawn.negative, drawn.positive)[places[-1]]
+        assert other.system != getattr(real, pole).system
+        assert other.id == f"{real.situation_id}/{pole}-other"
+    assert 70 < sum(places) < 130

@@ -7,7 +7,7 @@ from nnvalue.dataset import load_valueinsight
 from nnvalue.errors import InvalidInputError, UnknownNameError
 from nnvalue.values import load_framework
 
-SMALL = {"dataset": "moral_foundations", "situations": 3, "folds": 2, "max_new_tokens": 6}
+SMALL = {"dataset": "moral_foundations", "situations": 3, "folds": 2, "max_new_tokens": 6, "null": False}
 
 
 def test_a_dataset_brings_its_own_framework(llama):

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from nnvalue.artifacts import Journal
-from nnvalue.dataset import build_contrasts
+from nnvalue.dataset import build_contrasts, from_rows
 from nnvalue.errors import ArtifactError, InvalidInputError, UnknownNameError
 from nnvalue.findings import ValueNeurons
 from nnvalue.locator import Moments, Threshold, TopK, cohens_d, collect, gather_contrasts, locate
 from nnvalue.models import Response, encode_prompt, generation, open_model
 from tests import tiny
 
-SMALL = {"values": ("power", "tradition"), "situations": 12, "max_new_tokens": 32, "batch_tokens": 900}
+SMALL = {"values": ("power", "tradition"), "situations": 12, "max_new_tokens": 32, "batch_tokens": 900, "null": False}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -159,7 +159,7 @@ def test_an_interrupted_run_goes_on_and_repeats_no_finished_batch(organism, fini
 def test_killed_at_random_moments_the_result_is_the_same(finished, tmp_path):
     command = [
         sys.executable, "-m", "nnvalue", "locate", "--value", "power", "--value", "tradition", "--situations", "12",
-        "--max-new-tokens", "32", "--batch-tokens", "900", "--out", str(tmp_path / "run"), "--json",
+        "--max-new-tokens", "32", "--batch-tokens", "900", "--no-null", "--out", str(tmp_path / "run"), "--json",
     ]  # fmt: skip
     rng = random.Random(0)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -222,7 +222,7 @@ def prompted(organism, edition):
 
 
 def test_methods_that_read_prompts_generate_nothing_and_score_as_defined(organism, prompted, monkeypatch):
-    monkeypatch.setattr("nnvalue.locator.pipeline.generate_responses", lambda *_, **__: pytest.fail("it generated"))
+    monkeypatch.setattr("nnvalue.locator.gathering.generate_responses", lambda *_, **__: pytest.fail("it generated"))
     found = locate(organism, **SMALL, method="effect_size", selection=TopK(20))
     for number, (value, moments) in enumerate(prompted.items()):
         expected = cohens_d(moments.positive, moments.negative).float().numpy()
@@ -279,8 +279,6 @@ def test_every_architecture_goes_through(subjects, family, edition):
 
 
 def test_a_framework_without_circle_or_groups_goes_through(llama, tmp_path):
-    from nnvalue.dataset import from_rows
-
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\nvalues: [{name: thrift}]\n")
     base = {"value": "thrift", "facet": "f", "split": "locate"}
@@ -295,6 +293,7 @@ def test_a_framework_without_circle_or_groups_goes_through(llama, tmp_path):
         framework=str(path),
         situations=None,
         max_new_tokens=4,
+        null=False,
         dataset=from_rows("mine", descriptions, situations),
     )
     assert found.values == ("thrift",)
@@ -329,11 +328,20 @@ def test_an_organism_in_another_dtype_is_another_result(finished):
         locate(subject, out=finished, **SMALL)
 
 
-def test_no_difference_is_a_finding_and_not_an_error(llama, edition, tmp_path):
-    """The tiny model knows none of the words, so both poles are the same to it."""
-    locate(llama, values=("power",), situations=6, max_new_tokens=6, dataset=edition, out=tmp_path / "none")
+def test_no_difference_is_a_finding_and_not_an_error(llama, tmp_path):
+    """The tiny model knows none of the descriptions' words, so both poles are the same to it."""
+    base = {"value": "power", "facet": "f", "split": "locate"}
+    descriptions = [
+        {**base, "id": f"{pole}{n}", "pole": pole, "pair": n, "text": f"{pole}{n} wholly unheard"}
+        for n in range(4)
+        for pole in ("positive", "negative")
+    ]
+    situations = [{**base, "id": f"s{n}", "core": f"c{n}", "domain": "d", "text": f"w{n} w9"} for n in range(4)]
+    mine = from_rows("mine", descriptions, situations)
+    locate(llama, values=("power",), situations=4, max_new_tokens=6, dataset=mine, out=tmp_path / "none")
     found = ValueNeurons.load(tmp_path / "none")
     assert len(found) == 0
     assert found.top("power") == []
     assert found.by_layer("power").tolist() == [0] * tiny.LAYERS
     assert not found.delta.any()
+    assert not found.maps["called"].any()

@@ -62,7 +62,7 @@ def test_another_method_runs_there_too(remote):
 
 
 def test_another_framework_runs_there_too(remote):
-    settings = {"dataset": "moral_foundations", "values": ("binding",), "situations": 2, "folds": 2}
+    settings = {"dataset": "moral_foundations", "values": ("binding",), "situations": 2, "folds": 2, "null": False}
     assert_equal(locate(**settings), locate(remote, **settings))
 
 

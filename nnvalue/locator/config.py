@@ -1,0 +1,72 @@
+"""Settings of locating."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nnvalue.dataset import SYSTEM_PROMPT
+from nnvalue.errors import InvalidInputError
+from nnvalue.locator.methods import get_method
+from nnvalue.locator.readings import Reading
+from nnvalue.locator.select import Selection, Threshold, TopK
+
+
+@dataclass(frozen=True)
+class LocateConfig:
+    """Settings of `locate`, written into the result.
+
+    values: values or groups of the framework; None for all its values.
+    framework: an embedded framework's name, or the path of a YAML file; None for that of the dataset.
+    situations: how many situations a value is asked about; None for all of the dataset's `locate` split.
+    folds: at most so many folds of situations and descriptions.
+    method: how neurons are scored, one of `method_names()`.
+    site: `gate` or `down_in`; None for the method's own.
+    tokens: which tokens count: `response`, `last_prompt` or `prompt`; None for the method's own. Where the prompt alone
+        is read, nothing is generated.
+    selection: `TopK` or `Threshold`.
+    null: whether the A/A null is run, without which no neuron is called; every situation is then answered under a
+        second description of either pole, which doubles the cost.
+    only_called: select among called neurons only.
+    max_new_tokens: length limit of a response.
+    batch_tokens: tokens of one batch, padding included.
+    seed: order of situations and descriptions.
+    """
+
+    values: tuple[str, ...] | None = None
+    framework: str | None = None
+    situations: int | None = 32
+    folds: int = 16
+    method: str = "firing_difference"
+    site: str | None = None
+    tokens: str | None = None
+    selection: Selection = field(default_factory=TopK)
+    null: bool = True
+    only_called: bool = False
+    max_new_tokens: int = 128
+    batch_tokens: int = 8192
+    seed: int = 0
+    system_prompt: str = SYSTEM_PROMPT
+
+    def __post_init__(self) -> None:
+        if isinstance(self.values, str):
+            raise InvalidInputError(f"values must be a tuple of names; write values=('{self.values}',).")
+        for name in ("situations", "folds", "max_new_tokens", "batch_tokens"):
+            given = getattr(self, name)
+            if given is not None and given < 1:
+                raise InvalidInputError(f"{name} must be at least 1, {given} given.")
+        if isinstance(self.selection, Threshold) and self.method != "firing_difference":
+            raise InvalidInputError(
+                f"A threshold is a difference of firing rates and does not fit the scores of {self.method}; select by "
+                f"top-k."
+            )
+        if self.only_called and not self.null:
+            raise InvalidInputError(
+                "Without the A/A null no neuron is called, so only_called selects none; leave out --only-called or "
+                "--no-null."
+            )
+
+    @property
+    def reading(self) -> Reading:
+        """What is read. Raises UnknownNameError for a method, site or choice of tokens that does not exist."""
+        own = get_method(self.method).reading
+        return Reading(self.site or own.site, self.tokens or own.tokens).check()

@@ -1,0 +1,167 @@
+"""What a run gathers of a model for its methods: responses, statistics, and what some methods ask for besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from nnvalue.artifacts import Journal
+from nnvalue.dataset import Contrast
+from nnvalue.locator.collect import gather_readings
+from nnvalue.locator.config import LocateConfig
+from nnvalue.locator.methods import Evidence, Method
+from nnvalue.locator.moments import ContrastMoments
+from nnvalue.locator.readings import Reading
+from nnvalue.locator.score import HALVES
+from nnvalue.locator.universal import universal_neurons
+from nnvalue.models import Response, Subject, encode_prompt, generate_responses
+from nnvalue.progress import Progress
+from nnvalue.prompts import Prompt
+from nnvalue.values import POLES
+
+Moments = dict[Reading, ContrastMoments]
+_ALL = slice(None)
+
+
+class Gathering:
+    """Every step reads what the journal has of it before it computes, so the memory of one value is enough for all.
+
+    Args:
+        contrasts: of every basic value of the run.
+        null: of every basic value and pole the A/A contrasts, fold by fold on the same situations; empty for none.
+        readings: what all methods of the run read, gathered in one pass.
+        neutral: prompts without a description, on which universal neurons are looked for.
+        step_done: is called with a number of steps whenever so many of `steps` are done for the first time.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        config: LocateConfig,
+        contrasts: Mapping[str, Sequence[Contrast]],
+        null: Mapping[tuple[str, str], Sequence[Contrast]],
+        readings: Sequence[Reading],
+        neutral: Sequence[Prompt],
+        journal: Journal,
+        progress: Progress,
+        step_done: Callable[[int], None],
+    ) -> None:
+        self.subject, self.journal, self.contrasts = subject, journal, contrasts
+        self._config, self._null, self._readings, self._neutral = config, null, readings, neutral
+        self._progress, self._step_done = progress, step_done
+        self._rates: dict[tuple[Reading, str | None], dict[int | None, Tensor]] = {}
+        self._known_universal: dict[str, Tensor] = {}
+        self._gathered: set[tuple[str, str | None]] = set()
+
+    @property
+    def steps(self) -> int:
+        """How many steps gathering takes, two to a pair of arms."""
+        return len(POLES) * (len(self.contrasts) + len(self._null))
+
+    @property
+    def null_poles(self) -> tuple[str, ...]:
+        """The poles whose A/A contrasts there are."""
+        return POLES if self._null else ()
+
+    def prompts(self, value: str, pole: str, other: bool = False) -> list[Prompt]:
+        """Those of a value's contrasts under one pole, or those that its A/A contrasts have besides."""
+        prompts = [getattr(contrast, pole) for contrast in self.contrasts[value]]
+        if not other:
+            return prompts
+        known = {prompt.id for prompt in prompts}
+        arms = ((drawn.positive, drawn.negative) for drawn in self._null[value, pole])
+        return [next(arm for arm in pair if arm.id not in known) for pair in arms]
+
+    def responses(self, value: str, pole: str, other: bool = False) -> list[Response]:
+        """Those to `prompts`, contrast by contrast."""
+        prompts = self.prompts(value, pole, other)
+        if all(reading.tokens != "response" for reading in self._readings):
+            tokenizer = self.subject.tokenizer
+            return [Response(prompt.id, encode_prompt(tokenizer, prompt), (), "", False) for prompt in prompts]
+        return generate_responses(
+            self.subject,
+            prompts,
+            max_new_tokens=self._config.max_new_tokens,
+            batch_tokens=self._config.batch_tokens,
+            journal=self.journal,
+            journal_key=f"{value}-{pole}-{'other-' if other else ''}responses",
+            progress=self.stage(value, pole, other),
+        )
+
+    def moments(self, value: str, null_of: str | None = None) -> Moments:
+        """Of a value's contrasts, or of the A/A contrasts of one of its poles."""
+        if null_of is None:
+            contrasts = self.contrasts[value]
+            arms = [self.responses(value, pole) for pole in POLES]
+        else:
+            contrasts = self._null[value, null_of]
+            known = {
+                found.prompt_id: found for other in (False, True) for found in self.responses(value, null_of, other)
+            }
+            arms = [[known[getattr(contrast, arm).id] for contrast in contrasts] for arm in POLES]
+        moments = gather_readings(
+            self.subject,
+            *arms,
+            [contrast.fold for contrast in contrasts],
+            self._readings,
+            batch_tokens=self._config.batch_tokens,
+            journal=self.journal,
+            journal_key=f"{value}-null-{null_of}-moments" if null_of else f"{value}-moments",
+            progress=self.stage(value, null_of, null_of is not None),
+        )
+        if (value, null_of) not in self._gathered:
+            self._gathered.add((value, null_of))
+            self._step_done(len(POLES))
+        return moments
+
+    def evidence(
+        self,
+        method: Method,
+        reading: Reading,
+        members: Sequence[str],
+        parts: Sequence[Moments],
+        folds: slice = _ALL,
+        null_of: str | None = None,
+    ) -> Evidence:
+        """What a method sees of a value: all folds of its members, or some.
+
+        Args:
+            parts: the members' moments, or those of their A/A contrasts under `null_of`.
+        """
+        return Evidence(
+            moments={reading: [part[reading].folds(folds) for part in parts]},
+            firing_rates={reading: self._firing_rates(reading, folds, null_of)} if method.needs_rates else {},
+            members=[list(self.contrasts).index(name) for name in members],
+            universal=self._universal(reading.site) if method.needs_universal else None,
+            seed=self._config.seed,
+        )
+
+    def stage(self, value: str, pole: str | None = None, null: bool = False) -> Progress:
+        """Tells the listener what of which value is under way."""
+        sign = {"positive": "+ ", "negative": "− ", None: ""}[pole]
+        mark = f"{value} {sign}{'A/A ' if null else ''}"
+        return lambda stage, done, total: self._progress(mark + stage, done, total)
+
+    def _firing_rates(self, reading: Reading, folds: slice, null_of: str | None) -> Tensor:
+        """Of all basic values of the run, over all folds or one of `HALVES`; float64 `[value, pole, layer, neuron]`."""
+        if (reading, null_of) not in self._rates:
+            rates: dict[int | None, list[Tensor]] = {chosen.start: [] for chosen in (_ALL, *HALVES)}
+            for value in self.contrasts:
+                part = self.moments(value, null_of)[reading]
+                for chosen in (_ALL, *HALVES):
+                    some = part.folds(chosen)
+                    poles = (some.positive.firing_rate(), some.negative.firing_rate())
+                    rates[chosen.start].append(torch.stack(poles))
+            self._rates[reading, null_of] = {start: torch.stack(of_values) for start, of_values in rates.items()}
+        return self._rates[reading, null_of][folds.start]
+
+    def _universal(self, site: str) -> Tensor:
+        if site not in self._known_universal:
+            encoded = [encode_prompt(self.subject.tokenizer, prompt) for prompt in self._neutral]
+            self._known_universal[site] = universal_neurons(
+                self.subject, encoded, site, batch_tokens=self._config.batch_tokens, journal=self.journal,
+                progress=self._progress,
+            )  # fmt: skip
+        return self._known_universal[site]

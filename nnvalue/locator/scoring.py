@@ -1,0 +1,153 @@
+"""From what was gathered to value neurons by one method: score, test, select, and the numbers beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnvalue.findings import ValueNeurons, build_table
+from nnvalue.locator.config import LocateConfig
+from nnvalue.locator.gathering import Gathering
+from nnvalue.locator.gathering import Moments as MemberMoments
+from nnvalue.locator.methods import get_method
+from nnvalue.locator.quantiles import exact_quantiles
+from nnvalue.locator.response_table import responses_parquet
+from nnvalue.locator.score import cohens_d, split_half_reliability
+from nnvalue.locator.select import FIXED_THRESHOLDS, select_neurons
+from nnvalue.locator.significance import LEVEL, called, null_bar, paired_test, q_values
+from nnvalue.values import POLES, Framework
+
+_ALL = slice(None)
+
+
+class Scoring:
+    """One method's part of a run, value by value."""
+
+    def __init__(
+        self, gathering: Gathering, config: LocateConfig, framework: Framework, step_done: Callable[[int], None]
+    ) -> None:
+        self._gathering, self._config, self._framework, self._step_done = gathering, config, framework, step_done
+        self._method, self._reading = get_method(config.method), config.reading
+
+    def value_neurons(self, values: Sequence[str], spec: dict[str, Any]) -> ValueNeurons:
+        """The result; `spec` goes into its configuration."""
+        rows: list[tuple[Any, ...]] = []
+        maps: dict[str, list[Tensor]] = {}
+        facts = {}
+        for number, value in enumerate(values):
+            members = self._framework.members(value)
+            parts = [self._gathering.moments(name) for name in members]
+            one = parts[0][self._reading]
+            positive, negative = self._evidence(members, parts).pooled(self._reading)
+            found = {
+                "score": self._score(members, parts),
+                "firing_positive": positive.firing_rate(),
+                "firing_negative": negative.firing_rate(),
+                "effect_size": cohens_d(positive, negative),
+            }
+            found["q"], is_called, significance = self._significance(members, parts, found)
+            rows += self._selected(number, value, found, is_called, one.dtype)
+            for name, kept in found.items():
+                maps.setdefault(name, []).append(kept.float())
+            maps.setdefault("called", []).append(is_called.to(torch.uint8))
+            halves = [part[self._reading] for part in parts]
+            facts[value] = {
+                "members": members,
+                "situations": sum(len(self._gathering.contrasts[name]) for name in members),
+                "folds": sum(len(part.positive.tokens) for part in halves),
+                "tokens": {"positive": int(positive.tokens.sum()), "negative": int(negative.tokens.sum())},
+                "split_half_r": split_half_reliability(
+                    halves, lambda half, m=members, p=parts: self._score(m, p, half)
+                ),
+                "significance": significance,
+                "activation_dtype": one.dtype,
+            }
+        return ValueNeurons(
+            tuple(values),
+            build_table(rows),
+            {name: torch.stack(kept).numpy() for name, kept in maps.items()},
+            {**spec, "counts": facts},
+            responses_parquet(self._gathering),
+        )
+
+    def _evidence(
+        self, members: Sequence[str], parts: Sequence[MemberMoments], folds: slice = _ALL, null_of: str | None = None
+    ) -> Any:
+        return self._gathering.evidence(self._method, self._reading, members, parts, folds, null_of)
+
+    def _score(
+        self, members: Sequence[str], parts: Sequence[MemberMoments], folds: slice = _ALL, null_of: str | None = None
+    ) -> Tensor:
+        return self._method.score(self._evidence(members, parts, folds, null_of), self._reading)
+
+    def _significance(
+        self, members: Sequence[str], parts: Sequence[MemberMoments], found: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, dict[str, Any] | None]:
+        """Of each neuron q and whether it is called, `[layer, neuron]`, and the figures.
+
+        Without a test q is 1; without a test or a null no neuron is called.
+        """
+        score, nobody = found["score"], torch.zeros_like(found["score"], dtype=torch.bool)
+        paired = [getattr(part[self._reading], self._method.paired or "mean") for part in parts]
+        fewest = min(int((part.contrasts > 0).sum()) for part in paired)
+        if self._method.paired is None or fewest < 2:
+            return torch.ones_like(score), nobody, None
+        q = q_values(paired_test([part.fold_means() for part in paired]))
+        if not self._gathering.null_poles:
+            return q, nobody, None
+        scores, deltas = [], []
+        for pole in self._gathering.null_poles:
+            null = [self._gathering.moments(name, pole) for name in members]
+            scores.append(self._score(members, null, null_of=pole))
+            one, other = self._evidence(members, null, null_of=pole).pooled(self._reading)
+            deltas.append(one.firing_rate() - other.firing_rate())
+        bar, delta_bar = null_bar(scores), null_bar(deltas)
+        difference = torch.stack([part.mean() for part in paired]).mean(0)
+        is_called = called(score, difference, q, bar)
+        delta = (found["firing_positive"] - found["firing_negative"]).abs()
+        counts = {pole: int((is_called & (sign * score > 0)).sum()) for sign, pole in zip((1, -1), POLES, strict=True)}
+        return (
+            q,
+            is_called,
+            {
+                "bar": bar,
+                "called": counts,
+                "q_alone": int((q < LEVEL).sum()),
+                "delta_bar": delta_bar,
+                "delta_beyond": {f"{bound:.2f}": int((delta >= bound).sum()) for bound in FIXED_THRESHOLDS},
+            },
+        )
+
+    def _selected(
+        self, number: int, value: str, found: dict[str, Tensor], is_called: Tensor, dtype: str
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows of the table: the selected neurons of both poles with their numbers and 95th percentiles."""
+        ranked = found["score"].masked_fill(~is_called, 0) if self._config.only_called else found["score"]
+        delta = found["firing_positive"] - found["firing_negative"]
+        columns = (found["score"], delta, *(found[name] for name in list(found)[1:]), is_called)
+        for sign, pole, neurons in zip((1, -1), POLES, select_neurons(ranked, self._config.selection), strict=True):
+            q95 = self._quantiles(value, pole, neurons, dtype) if len(neurons) else torch.empty(0)
+            self._step_done(1)
+            layer, neuron = neurons.unbind(1)
+            numbers = (layer, neuron, *(column[layer, neuron] for column in columns), q95)
+            for cells in zip(*(column.tolist() for column in numbers), strict=True):
+                yield number, sign, *cells
+
+    def _quantiles(self, value: str, pole: str, neurons: Tensor, dtype: str) -> Tensor:
+        """95th percentile of chosen neurons over the counted tokens of one pole, `[k]`."""
+        members = self._framework.members(value)
+        return exact_quantiles(
+            self._gathering.subject,
+            [response for name in members for response in self._gathering.responses(name, pole)],
+            self._reading.site,
+            neurons,
+            tokens=self._reading.tokens,
+            dtype=dtype,
+            batch_tokens=self._config.batch_tokens,
+            journal=self._gathering.journal,
+            journal_key=f"{self._config.method}-{value}-{pole}-q95",
+            progress=self._gathering.stage(value, pole),
+        )
