@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from nnvalue.locator.collect import gather_readings
 from nnvalue.locator.config import LocateConfig
 from nnvalue.locator.methods import Evidence, Method
 from nnvalue.locator.moments import ContrastMoments
+from nnvalue.locator.per_response import KINDS, gather_per_response
 from nnvalue.locator.readings import Reading
 from nnvalue.locator.score import HALVES
 from nnvalue.locator.universal import universal_neurons
@@ -32,6 +34,7 @@ class Gathering:
         contrasts: of every basic value of the run.
         null: of every basic value and pole the A/A contrasts, fold by fold on the same situations; empty for none.
         readings: what all methods of the run read, gathered in one pass.
+        generates: whether any of them needs responses.
         neutral: prompts without a description, on which universal neurons are looked for.
         step_done: is called with a number of steps whenever so many of `steps` are done for the first time.
     """
@@ -43,6 +46,7 @@ class Gathering:
         contrasts: Mapping[str, Sequence[Contrast]],
         null: Mapping[tuple[str, str], Sequence[Contrast]],
         readings: Sequence[Reading],
+        generates: bool,
         neutral: Sequence[Prompt],
         journal: Journal,
         progress: Progress,
@@ -50,6 +54,7 @@ class Gathering:
     ) -> None:
         self.subject, self.journal, self.contrasts = subject, journal, contrasts
         self._config, self._null, self._readings, self._neutral = config, null, readings, neutral
+        self._generates = generates
         self._progress, self._step_done = progress, step_done
         self._rates: dict[tuple[Reading, str | None], dict[int | None, Tensor]] = {}
         self._known_universal: dict[str, Tensor] = {}
@@ -77,7 +82,7 @@ class Gathering:
     def responses(self, value: str, pole: str, other: bool = False) -> list[Response]:
         """Those to `prompts`, contrast by contrast."""
         prompts = self.prompts(value, pole, other)
-        if all(reading.tokens != "response" for reading in self._readings):
+        if not self._generates:
             tokenizer = self.subject.tokenizer
             return [Response(prompt.id, encode_prompt(tokenizer, prompt), (), "", False) for prompt in prompts]
         return generate_responses(
@@ -92,24 +97,12 @@ class Gathering:
 
     def moments(self, value: str, null_of: str | None = None) -> Moments:
         """Of a value's contrasts, or of the A/A contrasts of one of its poles."""
-        if null_of is None:
-            contrasts = self.contrasts[value]
-            arms = [self.responses(value, pole) for pole in POLES]
-        else:
-            contrasts = self._null[value, null_of]
-            known = {
-                found.prompt_id: found for other in (False, True) for found in self.responses(value, null_of, other)
-            }
-            arms = [[known[getattr(contrast, arm).id] for contrast in contrasts] for arm in POLES]
         moments = gather_readings(
             self.subject,
-            *arms,
-            [contrast.fold for contrast in contrasts],
+            *self._arms(value, null_of),
+            self._folds(value),
             self._readings,
-            batch_tokens=self._config.batch_tokens,
-            journal=self.journal,
-            journal_key=f"{value}-null-{null_of}-moments" if null_of else f"{value}-moments",
-            progress=self.stage(value, null_of, null_of is not None),
+            **self._how(value, null_of, "moments"),
         )
         if (value, null_of) not in self._gathered:
             self._gathered.add((value, null_of))
@@ -132,17 +125,72 @@ class Gathering:
         """
         return Evidence(
             moments={reading: [part[reading].folds(folds) for part in parts]},
-            firing_rates={reading: self._firing_rates(reading, folds, null_of)} if method.needs_rates else {},
+            firing_rates=(
+                {reading: self._firing_rates(reading, folds, null_of)} if "firing_rates" in method.needs else {}
+            ),
             members=[list(self.contrasts).index(name) for name in members],
-            universal=self._universal(reading.site) if method.needs_universal else None,
+            universal=self._universal(reading.site) if "universal" in method.needs else None,
+            per_response={
+                kind: [self._per_response(kind, reading, name, folds, null_of) for name in members]
+                for kind in KINDS
+                if kind in method.needs
+            },
+            output_weights=self._output_weights if "output_weights" in method.needs else None,
             seed=self._config.seed,
         )
+
+    def paired_differences(
+        self, method: Method, reading: Reading, value: str, part: Moments
+    ) -> tuple[Tensor, Tensor] | None:
+        """What a method's test is about: its mean over contrasts `[layer, neuron]`, and in every fold that has any.
+
+        None if the method has no test.
+        """
+        if method.paired is None:
+            return None
+        if method.paired in ("firing", "mean"):
+            paired = getattr(part[reading], method.paired)
+            return paired.mean(), paired.fold_means()
+        vectors = self._per_response(method.paired, reading, value, _ALL, None).double()
+        difference, fold_of = vectors[:, 0] - vectors[:, 1], torch.tensor(self._folds(value)[: len(vectors)])
+        return difference.mean(0), torch.stack([difference[fold_of == fold].mean(0) for fold in fold_of.unique()])
 
     def stage(self, value: str, pole: str | None = None, null: bool = False) -> Progress:
         """Tells the listener what of which value is under way."""
         sign = {"positive": "+ ", "negative": "− ", None: ""}[pole]
         mark = f"{value} {sign}{'A/A ' if null else ''}"
         return lambda stage, done, total: self._progress(mark + stage, done, total)
+
+    def _arms(self, value: str, null_of: str | None) -> list[list[Response]]:
+        """The responses of a value's contrasts, or of the A/A contrasts of one of its poles."""
+        if null_of is None:
+            return [self.responses(value, pole) for pole in POLES]
+        known = {found.prompt_id: found for other in (False, True) for found in self.responses(value, null_of, other)}
+        return [[known[getattr(drawn, arm).id] for drawn in self._null[value, null_of]] for arm in POLES]
+
+    def _folds(self, value: str) -> list[int]:
+        return [contrast.fold for contrast in self.contrasts[value]]
+
+    def _how(self, value: str, null_of: str | None, what: str) -> dict[str, Any]:
+        return {
+            "batch_tokens": self._config.batch_tokens,
+            "journal": self.journal,
+            "journal_key": f"{value}-null-{null_of}-{what}" if null_of else f"{value}-{what}",
+            "progress": self.stage(value, null_of, null_of is not None),
+        }
+
+    def _per_response(self, kind: str, reading: Reading, value: str, folds: slice, null_of: str | None) -> Tensor:
+        arms = self._arms(value, null_of)
+        vectors = gather_per_response(self.subject, *arms, kind, reading, **self._how(value, null_of, "responses"))
+        fold_of = torch.tensor(self._folds(value)[: len(vectors)])
+        chosen = torch.arange(int(fold_of.max()) + 1)[folds]
+        return vectors[torch.isin(fold_of, chosen)]
+
+    def _output_weights(self, layer: int) -> Tensor:
+        down = self.subject.anatomy.down_in[layer].removesuffix(".input")
+        module = self.subject.model._module.get_submodule(down)
+        weight = module.weight.detach().float()
+        return weight.T if hasattr(module, "in_features") else weight  # GPT-2's Conv1D has it the other way round
 
     def _firing_rates(self, reading: Reading, folds: slice, null_of: str | None) -> Tensor:
         """Of all basic values of the run, over all folds or one of `HALVES`; float64 `[value, pole, layer, neuron]`."""

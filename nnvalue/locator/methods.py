@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,9 @@ from nnvalue.values import POLES
 
 _FIRST_LAYERS = 2  # that `contrastive` leaves out
 _LAPE_BAR = 0.95  # quantile of all firing rates that a class must pass
+_PAIRED = ("firing", "mean", "products")
+NEEDS = ("firing_rates", "universal", "means", "residuals", "products", "output_weights")
+"""What methods may ask for besides moments: the fields of `Evidence`, and the kinds of `Evidence.per_response`."""
 
 
 class Poles(NamedTuple):
@@ -49,6 +52,8 @@ class Evidence:
         `[value, pole, layer, neuron]`.
     members: the members' places among the basic values of the run.
     universal: bool `[layer, neuron]`, neurons that are among the loudest of their layer whatever is asked.
+    per_response: by kind (`gather_per_response` has them), of every member float32 `[contrast, pole, layer, neuron]`.
+    output_weights: what each neuron writes to the residual stream, layer -> float32 `[neuron, hidden]`.
     seed: for what is random.
     """
 
@@ -56,6 +61,8 @@ class Evidence:
     firing_rates: Mapping[Reading, Tensor]
     members: Sequence[int]
     universal: Tensor | None = None
+    per_response: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
+    output_weights: Callable[[int], Tensor] | None = None
     seed: int = 0
 
     def pooled(self, reading: Reading) -> Poles:
@@ -71,8 +78,9 @@ class Method:
     score: (evidence, reading) -> float64 `[layer, neuron]`.
     reading: the site and tokens it was published for; it may be asked for at others.
     source: where it was published.
-    paired: the paired difference that its test is about, `firing` or `mean`; None if no test belongs to it.
-    needs_rates, needs_universal: whether `Evidence.firing_rates` and `Evidence.universal` must be there.
+    paired: the paired difference that its test is about: `firing` rates, `mean` activations or `products`; None if no
+        test belongs to it.
+    needs: what of `NEEDS` must be in the evidence besides the moments.
     """
 
     name: str
@@ -80,8 +88,12 @@ class Method:
     reading: Reading
     source: str
     paired: str | None = "mean"
-    needs_rates: bool = False
-    needs_universal: bool = False
+    needs: frozenset[str] = frozenset()
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether the model's weights must be here, which they are not where it runs on a server."""
+        return bool(self.needs & {"output_weights", "products"})
 
 
 _METHODS: dict[str, Method] = {}
@@ -90,8 +102,10 @@ _METHODS: dict[str, Method] = {}
 def register_method(method: Method) -> None:
     """Make a method known by its name. Raises InvalidInputError if another one has that name, or it makes no sense."""
     method.reading.check()
-    if method.paired not in ("firing", "mean", None):
-        raise InvalidInputError(f"'{method.paired}' is no paired difference; a method's test is about firing or mean.")
+    for need in method.needs - set(NEEDS):
+        raise UnknownNameError("need of a method", need, NEEDS)
+    if method.paired not in (*_PAIRED, None):
+        raise UnknownNameError("paired difference", method.paired, _PAIRED)
     if _METHODS.get(method.name, method) != method:
         raise InvalidInputError(f"There is a method '{method.name}' already; give yours another name.")
     _METHODS[method.name] = method
@@ -164,6 +178,66 @@ def lape(evidence: Evidence, reading: Reading) -> Tensor:
     return positive - negative
 
 
+def probe(evidence: Evidence, reading: Reading) -> Tensor:
+    """Weights of a logistic probe in each layer that tells the poles' responses apart (NeVA 2602.07356 finds so).
+
+    Features are the mean activations of a response, each divided by its standard deviation over the responses, so a
+    weight is in log-odds a standard deviation, and neurons compare. Ridge penalty ½|w|², no penalty on the intercept.
+    """
+    members = evidence.per_response["means"]
+    arms = torch.cat([member.flatten(0, 1) for member in members])  # [response, layer, neuron]
+    signs = torch.cat([torch.tensor((1.0, -1.0)).repeat(len(member)) for member in members])
+    return torch.stack([_logistic_weights(arms[:, layer], signs) for layer in range(arms.shape[1])])
+
+
+def _logistic_weights(features: Tensor, signs: Tensor) -> Tensor:
+    """The w that minimises Σ log(1 + exp(−sign (x·w + b))) + ½|w|² with some b, float64 `[neuron]`.
+
+    There are fewer responses than neurons, and w is a mix of responses (w = Xᵀα): so α is looked for, and w never held.
+    """
+    from scipy.optimize import minimize
+
+    features = features.double() - features.double().mean(0)
+    spread = features.std(0, correction=0)
+    features = torch.where(spread > 0, features / spread.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
+    kernel = features @ features.T
+    sign = signs.double()
+
+    def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
+        alpha, intercept = torch.from_numpy(point[:-1]), point[-1]
+        mixed = kernel @ alpha
+        margin = sign * (mixed + intercept)
+        pull = -sign * torch.sigmoid(-margin)
+        loss = torch.nn.functional.softplus(-margin).sum() + alpha @ mixed / 2
+        return float(loss), torch.cat((kernel @ (pull + alpha), pull.sum().view(1))).numpy()
+
+    start, exact = np.zeros(len(sign) + 1), {"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-8}
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=exact)
+    return features.T @ torch.from_numpy(found.x[:-1])
+
+
+def value_plane(evidence: Evidence, reading: Reading) -> Tensor:
+    """What a neuron writes along the value's direction in the residual stream after its layer (2509.24319).
+
+    The direction is the difference of the poles' mean residuals, each first averaged over a response's counted tokens,
+    at length 1. The authors project on the plane of an intrinsic and a prompted direction and rank by the length; of
+    descriptions there is the prompted one only, and its sign is kept.
+    """
+    responses = torch.cat(list(evidence.per_response["residuals"])).double()  # [contrast, pole, layer, hidden]
+    direction = torch.nn.functional.normalize((responses[:, 0] - responses[:, 1]).mean(0), dim=-1)
+    return torch.stack([evidence.output_weights(layer).double() @ way for layer, way in enumerate(direction)])
+
+
+def attribution(evidence: Evidence, reading: Reading) -> Tensor:
+    """Gradient × activation, the costly reference: what a neuron adds to the likelihood of a pole's own responses.
+
+    To first order, in nats: the mean over positive responses of Σ a · ∂L/∂a over counted tokens, less the same over
+    negative ones, where L is the log-likelihood of a response to its prompt. What helps to write anything is in both.
+    """
+    responses = torch.cat(list(evidence.per_response["products"])).double()  # [contrast, pole, layer, neuron]
+    return (responses[:, 0] - responses[:, 1]).mean(0)
+
+
 def random_scores(evidence: Evidence, reading: Reading) -> Tensor:
     """`firing_difference`'s scores shuffled within each layer, by the seed: what a method must beat.
 
@@ -182,8 +256,31 @@ for _method in (
     Method("firing_difference", firing_difference, Reading("gate"), "arXiv 2505.17712, 2410.12327", paired="firing"),
     Method("mean_difference", mean_difference, Reading("down_in"), "a difference of means"),
     Method("effect_size", effect_size, Reading("down_in", "last_prompt"), "arXiv 2604.27929"),
-    Method("contrastive", contrastive, Reading("down_in", "last_prompt"), "arXiv 2605.12290", needs_universal=True),
-    Method("lape", lape, Reading("gate"), "arXiv 2402.16438", paired="firing", needs_rates=True),
+    Method(
+        "contrastive",
+        contrastive,
+        Reading("down_in", "last_prompt"),
+        "arXiv 2605.12290",
+        needs=frozenset({"universal"}),
+    ),
+    Method("lape", lape, Reading("gate"), "arXiv 2402.16438", paired="firing", needs=frozenset({"firing_rates"})),
+    Method("probe", probe, Reading("down_in"), "arXiv 2602.07356", needs=frozenset({"means"})),
+    Method(
+        "value_plane",
+        value_plane,
+        Reading("down_in"),
+        "arXiv 2509.24319",
+        paired=None,
+        needs=frozenset({"residuals", "output_weights"}),
+    ),
+    Method(
+        "attribution",
+        attribution,
+        Reading("down_in"),
+        "gradient × activation",
+        paired="products",
+        needs=frozenset({"products"}),
+    ),
     Method("random", random_scores, Reading("gate"), "a control", paired=None),
 ):
     register_method(_method)

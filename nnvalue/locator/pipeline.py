@@ -111,11 +111,14 @@ def _locate(
     config = configs[0]
     dataset = dataset if isinstance(dataset, ValueInsight) else load_valueinsight(dataset)
     readings = list(dict.fromkeys(each.reading for each in configs))
+    generates = any(
+        each.reading.tokens == "response" or "products" in get_method(each.method).needs for each in configs
+    )
     framework = load_framework(config.framework or dataset.framework)
     values = tuple(dict.fromkeys(map(framework.resolve, config.values or framework.values)))
     members = list(dict.fromkeys(member for value in values for member in framework.members(value)))
     for each in configs:
-        if get_method(each.method).needs_rates and len(members) < 2:
+        if "firing_rates" in get_method(each.method).needs and len(members) < 2:
             raise InvalidInputError(f"{each.method} compares values with each other and needs two at least; 1 given.")
     contrasts = {member: _contrasts(dataset, member, config) for member in members}
     null_of = [(member, pole) for member in members for pole in POLES] if config.null else []
@@ -128,6 +131,12 @@ def _locate(
     for place in filter(None, places):
         _check_place(place)
     subject = model if isinstance(model, Subject) else open_model(model)
+    for each in configs:
+        if get_method(each.method).needs_weights and subject.runtime.costly:
+            raise InvalidInputError(
+                f"{each.method} needs the model's weights here, and this model runs on a server; choose another "
+                f"method, or open the model locally."
+            )
     config.selection.size(subject.anatomy.layers * subject.anatomy.width)
     specs = [_spec(subject, dataset, framework, values, each) for each in configs]
     known = [
@@ -139,7 +148,16 @@ def _locate(
     with _work_folder(out, specs[0] if len(specs) == 1 else {"methods": specs}, overwrite) as journal:
         steps = _Steps(progress)
         gathering = Gathering(
-            subject, config, contrasts, null, readings, _neutral_prompts(dataset), journal, progress, steps.done
+            subject,
+            config,
+            contrasts,
+            null,
+            readings,
+            generates,
+            _neutral_prompts(dataset),
+            journal,
+            progress,
+            steps.done,
         )
         steps.start(gathering.steps + len(POLES) * len(values) * len(configs))
         for number, (each, spec, place) in enumerate(zip(configs, specs, places, strict=True)):

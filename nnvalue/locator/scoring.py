@@ -91,11 +91,13 @@ class Scoring:
         Without a test q is 1; without a test or a null no neuron is called.
         """
         score, nobody = found["score"], torch.zeros_like(found["score"], dtype=torch.bool)
-        paired = [getattr(part[self._reading], self._method.paired or "mean") for part in parts]
-        fewest = min(int((part.contrasts > 0).sum()) for part in paired)
-        if self._method.paired is None or fewest < 2:
+        paired = [
+            self._gathering.paired_differences(self._method, self._reading, *one)
+            for one in zip(members, parts, strict=True)
+        ]
+        if None in paired or min(len(folds) for _, folds in paired) < 2:
             return torch.ones_like(score), nobody, None
-        q = q_values(paired_test([part.fold_means() for part in paired]))
+        q = q_values(paired_test([folds for _, folds in paired]))
         if not self._gathering.null_poles:
             return q, nobody, None
         scores, deltas = [], []
@@ -105,7 +107,7 @@ class Scoring:
             one, other = self._evidence(members, null, null_of=pole).pooled(self._reading)
             deltas.append(one.firing_rate() - other.firing_rate())
         bar, delta_bar = null_bar(scores), null_bar(deltas)
-        difference = torch.stack([part.mean() for part in paired]).mean(0)
+        difference = torch.stack([mean for mean, _ in paired]).mean(0)
         is_called = called(score, difference, q, bar)
         delta = (found["firing_positive"] - found["firing_negative"]).abs()
         counts = {pole: int((is_called & (sign * score > 0)).sum()) for sign, pole in zip((1, -1), POLES, strict=True)}

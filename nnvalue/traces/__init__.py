@@ -17,6 +17,7 @@ True
 import nnsight
 
 from nnvalue.traces.edits import add_to_neurons, set_neurons
+from nnvalue.traces.gradients import gradient_products
 from nnvalue.traces.quantiles import count_digits, from_sortable_bits, sortable_bits
 from nnvalue.traces.sites import read_activation, write_activation
 from nnvalue.traces.statistics import add_up, collect_contrasts, collect_moments, count_loudest, per_neuron_sums
@@ -31,6 +32,7 @@ __all__ = [
     "count_digits",
     "count_loudest",
     "from_sortable_bits",
+    "gradient_products",
     "per_neuron_sums",
     "read_activation",
     "set_neurons",

@@ -21,9 +21,11 @@ def read_activation(model: Any, site: str) -> Tensor:
 
     Args:
         model: the nnsight model that is being traced.
-        site: for example `model.layers.3.mlp.act_fn.output` (gate) or `model.layers.3.mlp.down_proj.input` (down_in).
+        site: for example `model.layers.3.mlp.act_fn.output` (gate), `model.layers.3.mlp.down_proj.input` (down_in) or
+            `model.layers.3.output` (the residual stream after a layer; of what a layer returns, the first part).
     """
-    return model.get(site)
+    activation = model.get(site)
+    return activation[0] if isinstance(activation, tuple) else activation
 
 
 def write_activation(model: Any, site: str, activation: Tensor) -> None:

@@ -129,7 +129,7 @@ def test_a_method_of_ones_own_is_found_by_its_name(monkeypatch):
     assert method_names()[0] == "firing_difference"
     with pytest.raises(InvalidInputError, match="already"):
         register_method(Method("of_a_test", lambda found, reading: None, DOWN, "another"))
-    with pytest.raises(InvalidInputError, match="'variance' is no paired difference"):
+    with pytest.raises(UnknownNameError, match="no paired difference 'variance'"):
         register_method(Method("wrong", own.score, DOWN, "a test", paired="variance"))
     with pytest.raises(UnknownNameError, match="site 'gates'"):
         register_method(Method("wrong", own.score, Reading("gates"), "a test"))
@@ -145,3 +145,51 @@ def test_contrastive_wants_to_know_universal_neurons():
 def test_the_docstring_example_runs(monkeypatch):
     monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
     assert doctest.testmod(methods).failed == 0
+
+
+def vectors(seed, contrasts=9, size=WIDTH):
+    random = torch.Generator().manual_seed(seed)
+    return torch.randn(contrasts, 2, LAYERS, size, generator=random) * torch.linspace(0.1, 3, size)
+
+
+def test_the_probe_is_the_ridge_logistic_fit():
+    """Against the same problem solved over the weights themselves by another optimiser, neuron by neuron scaled."""
+    from scipy.optimize import minimize
+
+    members = [vectors(1), vectors(2, contrasts=4)]
+    members[0][:, 0, :, 2] += 5.0
+    members[1][..., 7] = members[0][..., :4, :, 7] = 1.5  # never varies
+    found = score("probe", Evidence({}, {}, (0, 1), per_response={"means": members}))
+    arms = torch.cat([member.flatten(0, 1) for member in members]).double().numpy()
+    signs = np.tile((1.0, -1.0), 13)
+    for layer in range(LAYERS):
+        x = arms[:, layer] - arms[:, layer].mean(0)
+        x = x / np.where(x.std(0) > 1e-9, x.std(0), np.inf)
+
+        def loss(point, x=x):
+            return np.logaddexp(0, -signs * (x @ point[:-1] + point[-1])).sum() + point[:-1] @ point[:-1] / 2
+
+        expected = minimize(loss, np.zeros(WIDTH + 1), method="Powell", options={"xtol": 1e-9, "ftol": 1e-14}).x[:-1]
+        assert np.allclose(found[layer], expected, atol=1e-3)
+        assert found[layer].abs().argmax() == 2
+        assert found[layer, 7] == 0
+
+
+def test_value_plane_projects_what_a_neuron_writes():
+    """hidden = 2: residuals differ by (3, 4) at every layer, and neuron n writes (n, 1): (3n + 4) / 5."""
+    residuals = torch.zeros(5, 2, LAYERS, 2)
+    residuals[:, 0] = torch.tensor((3.0, 4.0))
+    weights = torch.stack((torch.arange(WIDTH), torch.ones(WIDTH)), dim=1).float()
+    found = score(
+        "value_plane",
+        Evidence({}, {}, (0,), per_response={"residuals": [residuals]}, output_weights=lambda layer: weights * layer),
+    )
+    for layer in range(LAYERS):
+        assert found[layer].tolist() == pytest.approx([layer * (3 * n + 4) / 5 for n in range(WIDTH)])
+
+
+def test_attribution_is_the_difference_of_mean_products():
+    members = [vectors(3), vectors(4, contrasts=4)]
+    every = torch.cat(members)
+    found = score("attribution", Evidence({}, {}, (0, 1), per_response={"products": members}))
+    assert torch.allclose(found, (every[:, 0].mean(0) - every[:, 1].mean(0)).double(), atol=1e-6)

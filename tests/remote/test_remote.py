@@ -18,7 +18,7 @@ from nnvalue import locate
 from nnvalue.artifacts import Journal, digest
 from nnvalue.cli.main import cli
 from nnvalue.dataset import build_contrasts
-from nnvalue.errors import ArtifactError, ModelError
+from nnvalue.errors import ArtifactError, InvalidInputError, ModelError
 from nnvalue.findings import ValueNeurons
 from nnvalue.locator import Reading, exact_quantiles, gather_contrasts, gather_readings
 from nnvalue.locator.collect import ContrastBatches
@@ -28,7 +28,7 @@ from tests import tiny
 from tests.remote.conftest import NAME, SENTINEL
 from tests.remote.strangers import run_stranger
 
-SMALL = {"values": ("power", "benevolence"), "situations": 6, "folds": 3}
+SMALL = {"values": ("power", "benevolence"), "situations": 6, "folds": 3}  # with the A/A null
 LAYERS, WIDTH = 4, 640
 ROOT = Path(__file__).parents[2]
 
@@ -56,9 +56,16 @@ def test_a_remote_run_gives_the_same_value_neurons(local, remote):
     found.require_model(open_model().identity())  # the weights are not known, all else fits
 
 
-def test_another_method_runs_there_too(remote):
-    settings = {**SMALL, "method": "contrastive"}
+@pytest.mark.parametrize("method", ["contrastive", "probe"])
+def test_another_method_runs_there_too(remote, method):
+    settings = {**SMALL, "situations": 4, "method": method, "null": False}
     assert_equal(locate(**settings), locate(remote, **settings))
+
+
+@pytest.mark.parametrize("method", ["attribution", "value_plane"])
+def test_methods_that_read_weights_are_refused(remote, method):
+    with pytest.raises(InvalidInputError, match=f"{method} needs the model's weights here"):
+        locate(remote, **SMALL, method=method)
 
 
 def test_another_framework_runs_there_too(remote):

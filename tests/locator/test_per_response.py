@@ -1,0 +1,124 @@
+"""Vectors of single responses against plain transformers with hooks and autograd, each text alone and unpadded."""
+
+import pytest
+import torch
+
+from nnvalue.artifacts import Journal
+from nnvalue.errors import NumericalError, UnknownNameError
+from nnvalue.locator import Reading
+from nnvalue.locator import per_response as vectors
+from nnvalue.locator.per_response import gather_per_response
+from nnvalue.models import Response, open_model
+from tests import tiny
+from tests.locator.test_collect import activations
+
+POSITIVE, NEGATIVE = tiny.random_responses(6), tiny.random_responses(6, seed=5)
+READING = Reading("down_in")
+
+
+def averaged(responses, found):
+    return torch.stack([
+        kept.mean(1) if kept.shape[1] else torch.zeros(kept.shape[0], kept.shape[2]).double()
+        for kept, _ in zip(found, responses, strict=True)
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("tokens", ["response", "last_prompt"])
+def test_means_equal_hooks(subject, tokens):
+    """Catches rows that are mixed up, poles exchanged, padding or prompt tokens in a mean."""
+    made = gather_per_response(subject, POSITIVE, NEGATIVE, "means", Reading("gate", tokens), batch_tokens=100)
+    for pole, responses in enumerate((POSITIVE, NEGATIVE)):
+        found = activations(subject.anatomy.family, subject.anatomy, responses, "gate", tokens=tokens)
+        assert torch.allclose(made[:, pole].double(), averaged(responses, found), atol=1e-5)
+
+
+def test_residuals_equal_hooks(subject):
+    made = gather_per_response(subject, POSITIVE, NEGATIVE, "residuals", READING, batch_tokens=100)
+    model = tiny.model(subject.anatomy.family)
+    seen = []
+    for path in subject.anatomy.block:
+        module = model.get_submodule(path.removesuffix(".output"))
+        module.register_forward_hook(lambda _m, _i, out: seen.append(out[0] if isinstance(out, tuple) else out))
+    for pole, responses in enumerate((POSITIVE, NEGATIVE)):
+        for row, response in enumerate(responses):
+            seen.clear()
+            with torch.no_grad():
+                model(torch.tensor([[*response.prompt_ids, *response.fed_ids]]))
+            if response.fed_ids:
+                expected = torch.stack([out[0, len(response.prompt_ids) :].mean(0) for out in seen])
+                assert torch.allclose(made[row, pole], expected, atol=1e-5)
+
+
+def test_products_equal_autograd(subject):
+    """Gradient × activation of the whole response's log-likelihood, at the tokens that decoding feeds.
+
+    Catches labels that are one off, a likelihood of the prompt, gradients of other rows, tokens that do not count.
+    """
+    made = gather_per_response(subject, POSITIVE, NEGATIVE, "products", READING, batch_tokens=100)
+    model = tiny.model(subject.anatomy.family)
+    seen = []
+
+    def keep(_module, args):
+        args[0].retain_grad()
+        seen.append(args[0])
+
+    for path in subject.anatomy.down_in:
+        model.get_submodule(path.removesuffix(".input")).register_forward_pre_hook(keep)
+    for pole, responses in enumerate((POSITIVE, NEGATIVE)):
+        for row, response in enumerate(responses):
+            seen.clear()
+            logits = model(torch.tensor([[*response.prompt_ids, *response.fed_ids]])).logits[0].log_softmax(-1)
+            n = len(response.token_ids)
+            end = len(response.prompt_ids)
+            sum(logits[end - 1 + place, token] for place, token in enumerate(response.token_ids[:n])).backward()
+            products = [(kept.grad * kept).reshape(-1, kept.shape[-1])[end:].sum(0).detach() for kept in seen]
+            assert torch.allclose(made[row, pole], torch.stack(products), atol=1e-5)
+
+
+def test_what_is_done_is_not_done_again(llama, tmp_path, monkeypatch):
+    """An interrupted run goes on; a batch that is kept is read back as it was."""
+    settings = {"kind": "means", "reading": READING, "batch_tokens": 60}
+    whole = gather_per_response(llama, POSITIVE, NEGATIVE, **settings)
+    original, calls = vectors.vectors_of_batches, []
+
+    def failing(*given):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return original(*given)
+
+    monkeypatch.setattr(vectors, "vectors_of_batches", failing)
+    with Journal(tmp_path / "work", {}) as journal, pytest.raises(KeyboardInterrupt):
+        gather_per_response(llama, POSITIVE, NEGATIVE, **settings, journal=journal)
+    again = []
+    monkeypatch.setattr(vectors, "vectors_of_batches", lambda *given: again.append(1) or original(*given))
+    with Journal(tmp_path / "work", {}) as journal:
+        made = gather_per_response(llama, POSITIVE, NEGATIVE, **settings, journal=journal)
+    assert (made == whole).all()
+    assert again
+    monkeypatch.setattr(vectors, "vectors_of_batches", lambda *_: pytest.fail("it was all there"))
+    with Journal(tmp_path / "work", {}) as journal:
+        assert (gather_per_response(llama, POSITIVE, NEGATIVE, **settings, journal=journal) == whole).all()
+
+
+def test_the_buffer_is_bounded(llama, monkeypatch):
+    one = 2 * tiny.LAYERS * tiny.WIDTH * 4
+    monkeypatch.setattr(vectors, "MOST_BYTES", 3 * one)
+    made = gather_per_response(llama, POSITIVE, NEGATIVE, "means", READING)
+    assert len(made) == 3
+    assert (made == gather_per_response(llama, POSITIVE[:3], NEGATIVE[:3], "means", READING)).all()
+
+
+def test_nan_and_unknown_kinds_are_refused(llama):
+    with pytest.raises(UnknownNameError, match="kind of vector"):
+        gather_per_response(llama, POSITIVE, NEGATIVE, "medians", READING)
+    broken = tiny.model("llama")
+    broken.model.layers[0].mlp.up_proj.weight.data[0, 0] = float("nan")
+    with pytest.raises(NumericalError, match="NaN"):
+        gather_per_response(open_model(broken, tokenizer=tiny.tokenizer()), POSITIVE, NEGATIVE, "means", READING)
+
+
+def test_a_response_without_tokens_adds_nothing(llama):
+    empty = [Response("", (5, 6), (), "", False)]
+    for kind in ("means", "products"):
+        assert not gather_per_response(llama, empty, empty, kind, READING).any()
