@@ -307,6 +307,8 @@ def _check_config(folder: Path, values: tuple[str, ...], config: Mapping[str, An
         found = config.get(section)
         if not isinstance(found, dict) or any(key not in found for key in keys):
             raise ArtifactError(f"{folder / 'config.json'} lacks '{section}' or part of it; nnvalue did not write it.")
+    if not _is_between(config.get("between_values")):
+        raise ArtifactError(f"{folder / 'config.json'} lacks 'between_values' or part of it; nnvalue did not write it.")
     facts = [config["counts"][value] for value in values]
     if not all(isinstance(value, str) for value in values) or not all(
         isinstance(fact, dict)
@@ -328,4 +330,18 @@ def _is_significance(found: Any) -> bool:
             for name in counts
         )
         and set(POLES) <= set(found["called"])
+    )
+
+
+def _is_between(found: Any) -> bool:
+    """Whether it is what the locator says of the values together."""
+    if not isinstance(found, dict) or not isinstance(found.get("values"), list):
+        return False
+    circle = found.get("circle")
+    return isinstance(found.get("shared_share"), float | None) and (
+        circle is None
+        or (
+            isinstance(circle, dict)
+            and all(isinstance(circle.get(name), int | float) for name in ("r", "p", "permutations", "low", "high"))
+        )
     )

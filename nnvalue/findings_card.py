@@ -50,6 +50,8 @@ bar, the 95 % quantile of what the same pipeline finds between two halves of one
 
 {significance}
 
+{between}
+
 ## How to open it
 ```python
 from nnvalue import ValueNeurons
@@ -85,6 +87,7 @@ def findings_card(found: ValueNeurons) -> str:
         texts=_TEXTS[config["settings"]["tokens"] == "response"],
         tokens=TOKENS_IN_WORDS[config["settings"]["tokens"]],
         significance="\n".join(significance_in_words(found)),
+        between="\n".join(between_values_in_words(found)),
         libraries=", ".join(f"{name} {version}" for name, version in sorted(config["versions"].items())),
         first=found.values[0],
     )
@@ -115,6 +118,24 @@ def significance_in_words(found: ValueNeurons) -> list[str]:
                 f"A threshold of {bound} on |δ| lies inside noise for {len(inside)} of {len(nulls)} values: "
                 f"descriptions of one pole differ by up to {worst:.3f} (95 % quantile)."
             )
+    return sentences
+
+
+def between_values_in_words(found: ValueNeurons) -> list[str]:
+    """What the values have in common, and whether their likeness follows the circle; nothing for a single value."""
+    between = found.config["between_values"]
+    if between["shared_share"] is None:
+        return []
+    count = len(between["values"])
+    sentences = [
+        f"What all {count} values have in common carries {between['shared_share']:.0%} of the scores (by chance "
+        f"{1 / count:.0%})."
+    ]
+    if circle := between["circle"]:
+        sentences.append(
+            f"Likeness of values against distance on the circle: r = {circle['r']:.2f}, p = {circle['p']:.4f} "
+            f"(95 % of {circle['permutations']:,} random circles: {circle['low']:.2f} to {circle['high']:.2f})."
+        )
     return sentences
 
 

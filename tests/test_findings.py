@@ -155,7 +155,10 @@ def test_missing_or_wrongly_typed_columns_and_other_versions_are_refused(saved, 
     ):
         with pytest.raises(ArtifactError, match="lacks 'table"):
             ValueNeurons.load(rewritten(saved, tmp_path, harm))
-    for config in ({"settings": {}}, {"counts": {}}, {"model": "m"}, {"counts": {"power": 3}}):
+    for config in (
+        {"settings": {}}, {"counts": {}}, {"model": "m"}, {"counts": {"power": 3}}, {"between_values": {}},
+        {"between_values": {"values": [], "shared_share": None, "circle": {"r": "low"}}},
+    ):  # fmt: skip
         with pytest.raises(ArtifactError, match="nnvalue did not write it"):
             ValueNeurons.load(rewritten(saved, tmp_path, config=config))
     with pytest.raises(ArtifactError, match="schema version 99"):

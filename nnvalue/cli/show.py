@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nnvalue.findings_card import describe_selection, significance_in_words
+from nnvalue.findings_card import between_values_in_words, describe_selection, significance_in_words
 
 if TYPE_CHECKING:
     from nnvalue.findings import ValueNeurons
@@ -38,7 +38,7 @@ def print_findings(console: Console, found: ValueNeurons, top: int) -> None:
         markup=False,
         highlight=False,
     )
-    for sentence in significance_in_words(found):
+    for sentence in (*significance_in_words(found), *between_values_in_words(found)):
         console.print(sentence, markup=False, highlight=False)
 
 
@@ -94,6 +94,7 @@ def findings_as_data(found: ValueNeurons, top: int) -> dict[str, Any]:
         "settings": found.config["settings"],
         "layers": found.layers,
         "width": found.width,
+        "between_values": found.config["between_values"],
         "values": {
             value: {
                 **found.config["counts"][value],

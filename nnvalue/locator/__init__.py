@@ -1,5 +1,6 @@
 """Locating: collect → statistics → score → significance → rank → `ValueNeurons`."""
 
+from nnvalue.locator.between_values import between_values, shared_share
 from nnvalue.locator.collect import gather_contrasts, gather_readings
 from nnvalue.locator.comparison import comparison_table
 from nnvalue.locator.config import LocateConfig
@@ -21,6 +22,7 @@ __all__ = [
     "Selection",
     "Threshold",
     "TopK",
+    "between_values",
     "cohens_d",
     "compare_methods",
     "comparison_table",
@@ -32,6 +34,7 @@ __all__ = [
     "method_names",
     "register_method",
     "select_neurons",
+    "shared_share",
     "split_half_reliability",
     "universal_neurons",
 ]

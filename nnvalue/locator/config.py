@@ -23,6 +23,8 @@ class LocateConfig:
     site: `gate` or `down_in`; None for the method's own.
     tokens: which tokens count: `response`, `last_prompt` or `prompt`; None for the method's own. Where the prompt alone
         is read, nothing is generated.
+    remove_shared: whether the mean score of all basic values of the run is taken off every score, test and null, so
+        that what all values have in common (valence, following an instruction) does not count.
     selection: `TopK` or `Threshold`.
     null: whether the A/A null is run, without which no neuron is called; every situation is then answered under a
         second description of either pole, which doubles the cost.
@@ -39,6 +41,7 @@ class LocateConfig:
     method: str = "firing_difference"
     site: str | None = None
     tokens: str | None = None
+    remove_shared: bool = False
     selection: Selection = field(default_factory=TopK)
     null: bool = True
     only_called: bool = False
@@ -54,10 +57,10 @@ class LocateConfig:
             given = getattr(self, name)
             if given is not None and given < 1:
                 raise InvalidInputError(f"{name} must be at least 1, {given} given.")
-        if isinstance(self.selection, Threshold) and self.method != "firing_difference":
+        if isinstance(self.selection, Threshold) and (self.method != "firing_difference" or self.remove_shared):
             raise InvalidInputError(
-                f"A threshold is a difference of firing rates and does not fit the scores of {self.method}; select by "
-                f"top-k."
+                f"A threshold is a difference of firing rates and does not fit the scores of {self.method}"
+                f"{' without their shared part' if self.remove_shared else ''}; select by top-k."
             )
         if self.only_called and not self.null:
             raise InvalidInputError(

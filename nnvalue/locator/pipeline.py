@@ -120,6 +120,8 @@ def _locate(
     for each in configs:
         if "firing_rates" in get_method(each.method).needs and len(members) < 2:
             raise InvalidInputError(f"{each.method} compares values with each other and needs two at least; 1 given.")
+    if config.remove_shared and len(members) < 2:
+        raise InvalidInputError("The shared part shows in two values at least; ask for more values, or keep it.")
     contrasts = {member: _contrasts(dataset, member, config) for member in members}
     null_of = [(member, pole) for member in members for pole in POLES] if config.null else []
     null = {(member, pole): _contrasts(dataset, member, config, pole) for member, pole in null_of}

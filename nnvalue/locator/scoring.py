@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nnvalue.findings import ValueNeurons, build_table
+from nnvalue.locator.between_values import between_values
 from nnvalue.locator.config import LocateConfig
 from nnvalue.locator.gathering import Gathering
 from nnvalue.locator.gathering import Moments as MemberMoments
@@ -31,6 +33,7 @@ class Scoring:
     ) -> None:
         self._gathering, self._config, self._framework, self._step_done = gathering, config, framework, step_done
         self._method, self._reading = get_method(config.method), config.reading
+        self._known_shared: dict[tuple[int | None, str | None], Tensor] = {}
 
     def value_neurons(self, values: Sequence[str], spec: dict[str, Any]) -> ValueNeurons:
         """The result; `spec` goes into its configuration."""
@@ -65,13 +68,15 @@ class Scoring:
                 "significance": significance,
                 "activation_dtype": one.dtype,
             }
-        return ValueNeurons(
+        found = ValueNeurons(
             tuple(values),
             build_table(rows),
             {name: torch.stack(kept).numpy() for name, kept in maps.items()},
             {**spec, "counts": facts},
             responses_parquet(self._gathering),
         )
+        between = between_values(found, self._framework, self._config.seed)
+        return replace(found, config={**found.config, "between_values": between})
 
     def _evidence(
         self, members: Sequence[str], parts: Sequence[MemberMoments], folds: slice = _ALL, null_of: str | None = None
@@ -81,7 +86,40 @@ class Scoring:
     def _score(
         self, members: Sequence[str], parts: Sequence[MemberMoments], folds: slice = _ALL, null_of: str | None = None
     ) -> Tensor:
-        return self._method.score(self._evidence(members, parts, folds, null_of), self._reading)
+        score = self._method.score(self._evidence(members, parts, folds, null_of), self._reading)
+        return score - self._shared(folds, null_of) if self._config.remove_shared else score
+
+    def _shared(self, folds: slice, null_of: str | None) -> Tensor:
+        """Mean score of all basic values of the run, `[layer, neuron]`."""
+        if (folds.start, null_of) not in self._known_shared:
+            scores = [
+                self._method.score(
+                    self._evidence([name], [self._gathering.moments(name, null_of)], folds, null_of), self._reading
+                )
+                for name in self._gathering.contrasts
+            ]
+            self._known_shared[folds.start, null_of] = torch.stack(scores).mean(0)
+        return self._known_shared[folds.start, null_of]
+
+    def _paired(self, members: Sequence[str], parts: Sequence[MemberMoments]) -> list[tuple[Tensor, Tensor]]:
+        """What the test is about, as `Gathering.paired_differences` has it; nothing if there is no test.
+
+        Without the shared part it is a weighted sum over all basic values of the run, whose weights are 1/members for a
+        member and −1/values for every value; each counts as a member that is multiplied by its weight.
+        """
+        weights = dict.fromkeys(members, 1.0)
+        known = dict(zip(members, parts, strict=True))
+        if self._config.remove_shared:
+            names = list(self._gathering.contrasts)
+            weights = {name: weights.get(name, 0.0) - len(members) / len(names) for name in names}
+        found = []
+        for name, weight in weights.items():
+            part = known.get(name) or self._gathering.moments(name)
+            paired = self._gathering.paired_differences(self._method, self._reading, name, part)
+            if paired is None or len(paired[1]) < 2:
+                return []
+            found.append((paired[0] * weight, paired[1] * weight))
+        return found
 
     def _significance(
         self, members: Sequence[str], parts: Sequence[MemberMoments], found: dict[str, Tensor]
@@ -91,11 +129,8 @@ class Scoring:
         Without a test q is 1; without a test or a null no neuron is called.
         """
         score, nobody = found["score"], torch.zeros_like(found["score"], dtype=torch.bool)
-        paired = [
-            self._gathering.paired_differences(self._method, self._reading, *one)
-            for one in zip(members, parts, strict=True)
-        ]
-        if None in paired or min(len(folds) for _, folds in paired) < 2:
+        paired = self._paired(members, parts)
+        if not paired:
             return torch.ones_like(score), nobody, None
         q = q_values(paired_test([folds for _, folds in paired]))
         if not self._gathering.null_poles:
@@ -107,7 +142,7 @@ class Scoring:
             one, other = self._evidence(members, null, null_of=pole).pooled(self._reading)
             deltas.append(one.firing_rate() - other.firing_rate())
         bar, delta_bar = null_bar(scores), null_bar(deltas)
-        difference = torch.stack([mean for mean, _ in paired]).mean(0)
+        difference = torch.stack([mean for mean, _ in paired]).sum(0)
         is_called = called(score, difference, q, bar)
         delta = (found["firing_positive"] - found["firing_negative"]).abs()
         counts = {pole: int((is_called & (sign * score > 0)).sum()) for sign, pole in zip((1, -1), POLES, strict=True)}

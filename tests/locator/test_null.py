@@ -21,9 +21,9 @@ def found(organism):
     return locate(organism, **SMALL)
 
 
-def moments_of(organism, edition, null_of=None):
+def moments_of(organism, edition, null_of=None, value="power"):
     """Both arms generated anew, the A/A ones without a thought for what is known already."""
-    contrasts = build_contrasts(edition, "power", situations=14, folds=7, null_of=null_of)
+    contrasts = build_contrasts(edition, value, situations=14, folds=7, null_of=null_of)
     arms = [
         generate_responses(organism, [getattr(contrast, pole) for contrast in contrasts], max_new_tokens=32)
         for pole in POLES
