@@ -1,9 +1,9 @@
 """Locating: collect → statistics → score → significance → rank → `ValueNeurons`."""
 
-from nnvalue.locator.between_values import between_values, shared_share
 from nnvalue.locator.collect import gather_contrasts, gather_readings
 from nnvalue.locator.comparison import comparison_table
 from nnvalue.locator.config import LocateConfig
+from nnvalue.locator.likeness import between_values, shared_share
 from nnvalue.locator.methods import Evidence, Method, get_method, method_names, register_method
 from nnvalue.locator.moments import Moments
 from nnvalue.locator.pipeline import compare_methods, locate

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from nnvalue.findings import ValueNeurons, build_table
-from nnvalue.locator.between_values import between_values
 from nnvalue.locator.config import LocateConfig
 from nnvalue.locator.gathering import Gathering
 from nnvalue.locator.gathering import Moments as MemberMoments
+from nnvalue.locator.likeness import between_values
 from nnvalue.locator.methods import get_method
 from nnvalue.locator.quantiles import exact_quantiles
 from nnvalue.locator.response_table import responses_parquet

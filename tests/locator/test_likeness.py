@@ -50,7 +50,7 @@ def test_maps_on_a_circle_are_recognised():
 
 def test_random_maps_look_like_a_circle_no_more_often_than_chance(monkeypatch):
     """60 draws: p below .05 in at most 8 of them, the one-sided 99 % limit; a p of one tail only would be lopsided."""
-    monkeypatch.setattr("nnvalue.locator.between_values.PERMUTATIONS", 199)
+    monkeypatch.setattr("nnvalue.locator.likeness.PERMUTATIONS", 199)
     random = np.random.default_rng(0)
     found = [between_values(result(random.normal(size=(10, 3, 100))), SCHWARTZ) for _ in range(60)]
     p = np.array([one["circle"]["p"] for one in found])
