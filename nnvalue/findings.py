@@ -41,6 +41,7 @@ _MAPS = {
     "q": np.float32,
     "called": np.uint8,
 }
+_MORE_MAPS = {"score_prompt": np.float32, "score_text": np.float32}  # of a crossed run
 
 
 class ValueNeuron(NamedTuple):
@@ -73,7 +74,8 @@ class ValueNeurons:
     values: names of the values, in the order of the maps.
     columns: the table, one numpy array a column; rows are sorted by value, pole (positive first) and strength.
     maps: for all neurons and not only the selected ones, `[value, layer, neuron]`: float32 `score`, `firing_positive`,
-        `firing_negative`, `effect_size` and `q`, and uint8 `called`.
+        `firing_negative`, `effect_size` and `q`, and uint8 `called`; of a crossed run also float32 `score_prompt` and
+        `score_text`, the score under one text with both prompts, and under one prompt with both texts.
     config: how it was made: model, dataset, settings, versions, counts.
     responses: the responses it was counted on, as the bytes of a parquet file; None if not kept.
     """
@@ -179,7 +181,7 @@ class ValueNeurons:
         from nnvalue.findings_card import findings_card
 
         tensors = {f"table.{name}": torch.from_numpy(np.ascontiguousarray(self.columns[name])) for name in _COLUMNS}
-        tensors |= {f"map.{name}": torch.from_numpy(np.ascontiguousarray(self.maps[name])) for name in _MAPS}
+        tensors |= {f"map.{name}": torch.from_numpy(np.ascontiguousarray(kept)) for name, kept in self.maps.items()}
         config = {**self.config, "schema_version": SCHEMA_VERSION, "values": list(self.values)}
         files = {
             "config.json": canonical_json(config),
@@ -209,7 +211,8 @@ class ValueNeurons:
             raise ArtifactError(f"{folder} has schema version {version}; this nnvalue reads version {SCHEMA_VERSION}.")
         tensors, _ = read_tensors(folder / "neurons.safetensors")
         columns = {name: _array(tensors, f"table.{name}", folder, kind) for name, kind in _COLUMNS.items()}
-        maps = {name: _array(tensors, f"map.{name}", folder, kind) for name, kind in _MAPS.items()}
+        kinds = _MAPS | {name: kind for name, kind in _MORE_MAPS.items() if f"map.{name}" in tensors}
+        maps = {name: _array(tensors, f"map.{name}", folder, kind) for name, kind in kinds.items()}
         _check(folder, values, columns, maps)
         _check_config(folder, values, config)
         return cls(values, columns, maps, config, files.get("responses.parquet"))
@@ -314,6 +317,7 @@ def _check_config(folder: Path, values: tuple[str, ...], config: Mapping[str, An
         isinstance(fact, dict)
         and isinstance(fact.get("split_half_r"), float | None)
         and _is_significance(fact.get("significance"))
+        and _is_crossed(fact.get("crossed"))
         for fact in facts
     ):
         raise ArtifactError(f"{folder / 'config.json'} holds counts of another form; nnvalue did not write it.")
@@ -330,6 +334,14 @@ def _is_significance(found: Any) -> bool:
             for name in counts
         )
         and set(POLES) <= set(found["called"])
+    )
+
+
+def _is_crossed(found: Any) -> bool:
+    """Whether it is what the locator says of prompt and text, or that they were not told apart."""
+    names = ("prompt_share", "prompt_r", "text_share", "text_r")
+    return found is None or (
+        isinstance(found, dict) and all(isinstance(found.get(name), float | None) for name in names)
     )
 
 

@@ -87,7 +87,7 @@ def findings_card(found: ValueNeurons) -> str:
         texts=_TEXTS[config["settings"]["tokens"] == "response"],
         tokens=TOKENS_IN_WORDS[config["settings"]["tokens"]],
         significance="\n".join(significance_in_words(found)),
-        between="\n".join(between_values_in_words(found)),
+        between="\n".join((*crossed_in_words(found), *between_values_in_words(found))),
         libraries=", ".join(f"{name} {version}" for name, version in sorted(config["versions"].items())),
         first=found.values[0],
     )
@@ -119,6 +119,23 @@ def significance_in_words(found: ValueNeurons) -> list[str]:
                 f"descriptions of one pole differ by up to {worst:.3f} (95 % quantile)."
             )
     return sentences
+
+
+def crossed_in_words(found: ValueNeurons) -> list[str]:
+    """What of the scores comes with the prompt's state and what with the text; nothing if it was not asked."""
+    facts = [found.config["counts"][value]["crossed"] for value in found.values]
+    if None in facts:
+        return []
+    means = []
+    for name in ("prompt_share", "text_share"):
+        shares = [fact[name] for fact in facts if fact[name] is not None]
+        if not shares:
+            return []
+        means.append(sum(shares) / len(shares))
+    return [
+        f"Of the selected neurons' score {means[0]:.0%} comes with the prompt (one text under both prompts) and "
+        f"{means[1]:.0%} with the text (both texts under one prompt), in the mean over values."
+    ]
 
 
 def between_values_in_words(found: ValueNeurons) -> list[str]:

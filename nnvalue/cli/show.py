@@ -11,7 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nnvalue.findings_card import between_values_in_words, describe_selection, significance_in_words
+from nnvalue.findings_card import (
+    between_values_in_words,
+    crossed_in_words,
+    describe_selection,
+    significance_in_words,
+)
 
 if TYPE_CHECKING:
     from nnvalue.findings import ValueNeurons
@@ -38,7 +43,8 @@ def print_findings(console: Console, found: ValueNeurons, top: int) -> None:
         markup=False,
         highlight=False,
     )
-    for sentence in (*significance_in_words(found), *between_values_in_words(found)):
+    words = (significance_in_words(found), crossed_in_words(found), between_values_in_words(found))
+    for sentence in (sentence for some in words for sentence in some):
         console.print(sentence, markup=False, highlight=False)
 
 

@@ -29,6 +29,8 @@ class LocateConfig:
     null: whether the A/A null is run, without which no neuron is called; every situation is then answered under a
         second description of either pole, which doubles the cost.
     only_called: select among called neurons only.
+    crossed: whether either pole's responses are read under both prompts, which tells what of a score comes with the
+        prompt's state from what comes with the text's content.
     max_new_tokens: length limit of a response.
     batch_tokens: tokens of one batch, padding included.
     seed: order of situations and descriptions.
@@ -45,6 +47,7 @@ class LocateConfig:
     selection: Selection = field(default_factory=TopK)
     null: bool = True
     only_called: bool = False
+    crossed: bool = False
     max_new_tokens: int = 128
     batch_tokens: int = 8192
     seed: int = 0
@@ -61,6 +64,11 @@ class LocateConfig:
             raise InvalidInputError(
                 f"A threshold is a difference of firing rates and does not fit the scores of {self.method}"
                 f"{' without their shared part' if self.remove_shared else ''}; select by top-k."
+            )
+        if self.crossed and (self.reading.tokens != "response" or get_method(self.method).needs - {"universal"}):
+            raise InvalidInputError(
+                f"crossed reads responses under both prompts, and {self.method} reads prompts alone, or more than "
+                f"moments; choose another method, or --tokens response."
             )
         if self.only_called and not self.null:
             raise InvalidInputError(

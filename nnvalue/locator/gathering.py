@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -108,6 +109,22 @@ class Gathering:
             self._gathered.add((value, null_of))
             self._step_done(len(POLES))
         return moments
+
+    def crossed(self, value: str) -> dict[str, Moments]:
+        """Either pole's responses under both prompts, contrasted by `prompt` (same text) or `text` (same prompt)."""
+        here, there = (self.responses(value, pole) for pole in POLES)
+        swapped = [
+            [replace(asked, token_ids=said.token_ids, text=said.text, finished=said.finished) for asked, said in pairs]
+            for pairs in (zip(here, there, strict=True), zip(there, here, strict=True))
+        ]
+        arms = {"prompt": (here + swapped[0], swapped[1] + there), "text": (here + swapped[1], swapped[0] + there)}
+        folds = 2 * self._folds(value)
+        return {
+            effect: gather_readings(
+                self.subject, *pair, folds, self._readings, **self._how(value, None, f"{effect}-crossed")
+            )
+            for effect, pair in arms.items()
+        }
 
     def evidence(
         self,

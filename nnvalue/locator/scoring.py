@@ -33,7 +33,7 @@ class Scoring:
     ) -> None:
         self._gathering, self._config, self._framework, self._step_done = gathering, config, framework, step_done
         self._method, self._reading = get_method(config.method), config.reading
-        self._known_shared: dict[tuple[int | None, str | None], Tensor] = {}
+        self._known_shared: dict[tuple[int | None, str | None, str | None], Tensor] = {}
 
     def value_neurons(self, values: Sequence[str], spec: dict[str, Any]) -> ValueNeurons:
         """The result; `spec` goes into its configuration."""
@@ -52,8 +52,9 @@ class Scoring:
                 "effect_size": cohens_d(positive, negative),
             }
             found["q"], is_called, significance = self._significance(members, parts, found)
+            crossed = self._crossed(members) if self._config.crossed else {}
             rows += self._selected(number, value, found, is_called, one.dtype)
-            for name, kept in found.items():
+            for name, kept in (found | crossed).items():
                 maps.setdefault(name, []).append(kept.float())
             maps.setdefault("called", []).append(is_called.to(torch.uint8))
             halves = [part[self._reading] for part in parts]
@@ -66,6 +67,7 @@ class Scoring:
                     halves, lambda half, m=members, p=parts: self._score(m, p, half)
                 ),
                 "significance": significance,
+                "crossed": self._crossed_facts(found["score"], **crossed) if crossed else None,
                 "activation_dtype": one.dtype,
             }
         found = ValueNeurons(
@@ -89,17 +91,16 @@ class Scoring:
         score = self._method.score(self._evidence(members, parts, folds, null_of), self._reading)
         return score - self._shared(folds, null_of) if self._config.remove_shared else score
 
-    def _shared(self, folds: slice, null_of: str | None) -> Tensor:
-        """Mean score of all basic values of the run, `[layer, neuron]`."""
-        if (folds.start, null_of) not in self._known_shared:
-            scores = [
-                self._method.score(
-                    self._evidence([name], [self._gathering.moments(name, null_of)], folds, null_of), self._reading
-                )
-                for name in self._gathering.contrasts
-            ]
-            self._known_shared[folds.start, null_of] = torch.stack(scores).mean(0)
-        return self._known_shared[folds.start, null_of]
+    def _shared(self, folds: slice, null_of: str | None, effect: str | None = None) -> Tensor:
+        """Mean score of all basic values of the run, `[layer, neuron]`; of a crossed run's effect if one is named."""
+        key = (folds.start, null_of, effect)
+        if key not in self._known_shared:
+            total = torch.zeros(())
+            for name in self._gathering.contrasts:
+                part = self._gathering.crossed(name)[effect] if effect else self._gathering.moments(name, null_of)
+                total = total + self._method.score(self._evidence([name], [part], folds, null_of), self._reading)
+            self._known_shared[key] = total / len(self._gathering.contrasts)
+        return self._known_shared[key]
 
     def _paired(self, members: Sequence[str], parts: Sequence[MemberMoments]) -> list[tuple[Tensor, Tensor]]:
         """What the test is about, as `Gathering.paired_differences` has it; nothing if there is no test.
@@ -157,6 +158,30 @@ class Scoring:
                 "delta_beyond": {f"{bound:.2f}": int((delta >= bound).sum()) for bound in FIXED_THRESHOLDS},
             },
         )
+
+    def _crossed(self, members: Sequence[str]) -> dict[str, Tensor]:
+        """The score of the prompt's state and that of the text's content, `[layer, neuron]` each."""
+        crossed = [self._gathering.crossed(name) for name in members]
+        found = {}
+        for effect in crossed[0]:
+            parts = [part[effect] for part in crossed]
+            score = self._method.score(self._evidence(members, parts), self._reading)
+            if self._config.remove_shared:
+                score = score - self._shared(_ALL, None, effect)
+            found[f"score_{effect}"] = score
+        return found
+
+    def _crossed_facts(self, score: Tensor, score_prompt: Tensor, score_text: Tensor) -> dict[str, float | None]:
+        """Which share of the selected neurons' score either carries, and how either map correlates with the score's."""
+        chosen = torch.cat(select_neurons(score, self._config.selection)).unbind(1)
+        weight = score[chosen].sign()
+        total = float((weight * score[chosen]).sum())
+        facts: dict[str, float | None] = {}
+        for effect, part in (("prompt", score_prompt), ("text", score_text)):
+            r = torch.corrcoef(torch.stack((score.flatten(), part.flatten())))[0, 1]
+            facts[f"{effect}_share"] = float((weight * part[chosen]).sum()) / total if total else None
+            facts[f"{effect}_r"] = float(r) if r.isfinite() else None
+        return facts
 
     def _selected(
         self, number: int, value: str, found: dict[str, Tensor], is_called: Tensor, dtype: str
