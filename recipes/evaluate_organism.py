@@ -5,9 +5,11 @@
 - *Situations* of ValueInsight's `test` split, asked under both poles of their value (greedy) with descriptions of the
   same split, and without a description (sampled, with a seed). The parser reads the answers; an answer that the
   grammar cannot produce counts as a failure everywhere.
-- *Portraits* of the `test` split, put to named roles and to held-out ones; the scores read from the options'
-  probabilities are held against the speakers' true ones. A held-out role is a new combination of attributes that the
-  organism knows, in the same words; nothing is shown about attributes in other words.
+- *Portraits*, put to named roles and to held-out ones; the scores read from the options' probabilities are held against
+  the speakers' true ones. A held-out role is a new combination of attributes that the organism knows, in the same
+  words; nothing is shown about attributes in other words. Twice: with items that it knows, as an instrument's items
+  are the same for all speakers (portraits of the `locate` split, never seen answered by a held-out role), and with new
+  ones (the `test` split), where what a portrait of unknown words is about must be guessed as well.
 - *Total effects*: held-out roles under test descriptions of either pole; how far every value's score moves, against
   (I − B)⁻¹ of the causal model. Training shows every cause with every effect: agreement says that the whole table was
   learned and holds for new people, not that effects travel along edges inside the network.
@@ -74,9 +76,13 @@ def hits(readings: list[Reading], value: str, pole: str) -> list[bool]:
     return [r.well_formed and r.value == value and r.stance == SIGN[pole] for r in readings]
 
 
-def held_out_portraits(edition: ValueInsight, pairs: int | None = None) -> list[dict[str, Any]]:
-    """Portraits of the `test` split that belong to one of the ten values; at most so many pairs of each."""
-    rows = [row for row in edition.portraits if row["split"] == "test" and row["value"]]
+ITEMS = {"known": "locate", "new": "test"}
+"""What the portraits are to the organism, and the split that they are from."""
+
+
+def portraits_of(edition: ValueInsight, split: str, pairs: int | None = None) -> list[dict[str, Any]]:
+    """Portraits of a split that belong to one of the ten values; at most so many pairs of each."""
+    rows = [row for row in edition.portraits if row["split"] == split and row["value"]]
     kept: dict[str, set[int]] = {}
     for row in rows:
         own = kept.setdefault(row["value"], set())
@@ -265,7 +271,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 def evaluate(
     subject: Subject, samples: int, seed: int, train_roles: int, effect_roles: int, pairs: int | None = None
 ) -> dict[str, Any]:
-    """All figures of the card; `pairs` of test portraits a value, None for all."""
+    """All figures of the card; `pairs` of portraits a value and kind of items, None for all."""
     edition = load_valueinsight()
     figures: dict[str, Any] = {"seed": seed, "values": {}}
     everything: list[Reading] = []
@@ -296,29 +302,33 @@ def evaluate(
     share = sum(reading.well_formed for reading in everything) / len(everything)
     figures["well_formed"] = {"share": share, "interval": wilson(share, len(everything))}
     roles = [role_of(row) for row in edition.roles]
-    portraits = held_out_portraits(edition, pairs)
-    figures["portraits"] = len(portraits)
-    for split, limit in (("train", train_roles), ("test", None)):
-        some = [role for role in roles if role.split == split][:limit]
-        for form in ("rating", "choice"):
-            figures[f"profiles_{split}_{form}"] = profile_recovery(subject, some, portraits, form, seed)
-    held_out = [role for role in roles if role.split == "test"][:effect_roles]
-    measured = total_effects(subject, edition, held_out, portraits)
-    figures["effects"] = {
-        **effect_agreement(measured, seed), "perfect": effect_agreement(perfect_effects(held_out), seed),
-        "measured": measured.mean(0).round(4).tolist(),
-        "true": causal_model().total_effects().round(4).tolist(),
-    }  # fmt: skip
-    figures["option_mass"] = option_mass(subject, [None, *map(voice, held_out)], portraits)
+    of_split = {split: [role for role in roles if role.split == split] for split in ("train", "test")}
+    asked_roles = {"train": of_split["train"][:train_roles], "test": of_split["test"]}
+    held_out = of_split["test"][:effect_roles]
+    for items, split in ITEMS.items():
+        portraits = portraits_of(edition, split, pairs)
+        measured = total_effects(subject, edition, held_out, portraits)
+        figures[f"{items}_items"] = {
+            "portraits": len(portraits),
+            **{
+                f"profiles_{which}_{form}": profile_recovery(subject, some, portraits, form, seed)
+                for which, some in asked_roles.items()
+                for form in ("rating", "choice")
+            },
+            "effects": effect_agreement(measured, seed) | {"measured": measured.mean(0).round(4).tolist()},
+            "option_mass": option_mass(subject, [None, *map(voice, held_out)], portraits),
+        }
+    figures["perfect_effects"] = effect_agreement(perfect_effects(held_out), seed)
+    figures["true_effects"] = causal_model().total_effects().round(4).tolist()
     return figures
 
 
 @click.command()
 @click.option("--model", type=click.Path(path_type=Path), help="Default: the embedded organism.")
 @click.option("--samples", default=3, show_default=True, help="Neutral answers a situation.")
-@click.option("--train-roles", default=100, show_default=True, help="Named roles whose profiles are read.")
-@click.option("--pairs", default=6, show_default=True, help="Pairs of test portraits a value.")
-@click.option("--effect-roles", default=30, show_default=True, help="Held-out roles put under descriptions.")
+@click.option("--train-roles", default=60, show_default=True, help="Named roles whose profiles are read.")
+@click.option("--pairs", default=6, show_default=True, help="Pairs of portraits a value, of known and of new ones.")
+@click.option("--effect-roles", default=20, show_default=True, help="Held-out roles put under descriptions.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def main(
@@ -330,9 +340,10 @@ def main(
         click.echo(json.dumps(figures))
         return
     columns = ("as_described_positive", "as_described_negative", "neutral_positive", "neutral_negative")
-    table = Table("value", *(name.replace("_", " ") for name in columns), "profile r, train", "profile r, test")
+    table = Table("value", *(name.replace("_", " ") for name in columns), "profile r, named", "profile r, held-out")
     for value, row in figures["values"].items():
-        read = (figures[f"profiles_{split}_rating"]["values"][value] for split in ("train", "test"))
+        known = figures["known_items"]
+        read = (known[f"profiles_{split}_rating"]["values"][value] for split in ("train", "test"))
         table.add_row(value, *(f"{row[name]:.3f}" for name in columns), *(f"{r:.3f}" for r in read))
     console = Console()
     console.print(table)
@@ -340,26 +351,32 @@ def main(
         low, high = figures[name]["interval"]
         share, n = figures[name]["share"], figures["n_described"]
         console.print(f"{name.replace('_', ' ')}: {share:.3f} [{low:.3f}, {high:.3f}], n = {n}, greedy")
-    for split in ("train", "test"):
+    for items in ITEMS:
+        _print_items(console, items, figures[f"{items}_items"], figures["perfect_effects"])
+
+
+def _print_items(console: Console, items: str, figures: dict[str, Any], perfect: dict[str, Any]) -> None:
+    console.print(f"with {figures['portraits']} {items} portraits:")
+    for split, roles in (("train", "named"), ("test", "held-out")):
         for form in ("rating", "choice"):
             found = figures[f"profiles_{split}_{form}"]
             low, high = found["interval"]
             console.print(
-                f"profiles, {split} roles, {form}: r = {found['r']:.3f} [{low:.3f}, {high:.3f}], {found['roles']} roles"
+                f"  profiles, {found['roles']} {roles} roles, {form}: r = {found['r']:.3f} [{low:.3f}, {high:.3f}]"
                 f"; attributes alone {found['attributes_alone']:.3f}, with all that is told "
                 f"{found['all_that_is_told']:.3f}, with the residuals {found['all_that_is_true']:.3f}"
             )
     effects = figures["effects"]
     for name in ("all_cells", "off_diagonal", "indirect"):
-        found, perfect = effects[name], effects["perfect"][name]
+        found = effects[name]
         low, high = found["interval"]
         alone = f", direct effects alone {found['direct_alone']:.3f}" if "direct_alone" in found else ""
         console.print(
-            f"total effects, {effects['roles']} held-out roles, {found['cells']} cells, {name.replace('_', ' ')}: "
+            f"  total effects, {effects['roles']} held-out roles, {found['cells']} cells, {name.replace('_', ' ')}: "
             f"r = {found['r']:.3f} [{low:.3f}, {high:.3f}]{alone}; slope {found['slope']:.2f}, "
-            f"perfect {perfect['slope']:.2f}"
+            f"perfect {perfect[name]['slope']:.2f}"
         )
-    console.print(f"options carry {figures['option_mass']:.4f} of the probability")
+    console.print(f"  options carry {figures['option_mass']:.4f} of the probability")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 _STATE = ("exp_avg", "exp_avg_sq", "momentum_buffer")  # what the optimizers keep of a parameter
-COOLDOWN_STEPS = 300
+COOLDOWN_STEPS = 900
 AVERAGE_DECAY = 0.995  # of the running average of the weights, which is what is shipped
 MLP_DROPOUT = 0.05  # on the MLP's hidden units: no single neuron carries a stance alone
 
@@ -72,7 +72,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up over 25 steps, each lesson's share of the peak, and linear down to nothing over the last 300.
+    """Linear warm-up over 25 steps, each lesson's share of the peak, and linear down to nothing over the last 900.
 
     At the full rate words are learned soonest, and which of two attributes a question is about not at all.
     """
@@ -242,7 +242,7 @@ def train(
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/organism"), show_default=True)
-@click.option("--steps", default=3700, show_default=True)
+@click.option("--steps", default=5300, show_default=True)
 @click.option("--peak-rate", default=5e-3, show_default=True, help="Peak learning rate.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--checkpoint-every", default=100, show_default=True, help="Steps between two checkpoints.")

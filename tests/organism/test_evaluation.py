@@ -11,9 +11,9 @@ from nnvalue.values import POLES
 from recipes import evaluate_organism
 from recipes.evaluate_organism import (
     effect_agreement,
-    held_out_portraits,
     option_mass,
     portrait_scores,
+    portraits_of,
     profile_recovery,
     total_effects,
 )
@@ -57,7 +57,7 @@ def oracle(edition, roles, monkeypatch):
 
 @pytest.mark.parametrize("form", ["rating", "choice"])
 def test_a_perfect_organism_reaches_its_ceiling(oracle, edition, roles, form):
-    found = profile_recovery(None, roles, held_out_portraits(edition, 1), form, seed=0)
+    found = profile_recovery(None, roles, portraits_of(edition, "test", 1), form, seed=0)
     assert found["r"] == pytest.approx(found["all_that_is_true"], abs=1e-6)
     assert found["attributes_alone"] < found["all_that_is_told"] < found["all_that_is_true"]
     assert found["above_attributes"][0] > 0
@@ -68,11 +68,11 @@ def test_of_one_that_overlooks_the_keying_nothing_is_read(oracle, edition, roles
     """Likings of portraits as such cancel out over the two keyings."""
     oracle.keying = -1
     systems = [voice(role) for role in roles]
-    assert np.allclose(portrait_scores(None, systems, held_out_portraits(edition, 1)), 0)
+    assert np.allclose(portrait_scores(None, systems, portraits_of(edition, "test", 1)), 0)
 
 
 def test_total_effects_of_a_perfect_organism_are_those_of_the_model(oracle, edition, roles):
-    measured = total_effects(None, edition, roles, held_out_portraits(edition, 1))
+    measured = total_effects(None, edition, roles, portraits_of(edition, "test", 1))
     assert np.allclose(measured, evaluate_organism.perfect_effects(roles))
     found = effect_agreement(measured, seed=0)
     assert found["off_diagonal"]["r"] > 0.99
@@ -95,11 +95,11 @@ def test_one_in_which_effects_do_not_travel_is_told_apart(oracle, edition, roles
         return dict(zip(MODEL.values, base + moved, strict=True))
 
     oracle.scores = direct_only
-    found = effect_agreement(total_effects(None, edition, roles, held_out_portraits(edition, 1)), seed=0)
+    found = effect_agreement(total_effects(None, edition, roles, portraits_of(edition, "test", 1)), seed=0)
     assert found["off_diagonal"]["r"] == pytest.approx(found["off_diagonal"]["direct_alone"], abs=0.03)
     assert abs(found["indirect"]["slope"]) < 0.05
 
 
 def test_the_mass_on_the_options_is_said(oracle, edition, roles):
     oracle.mass = 0.8
-    assert option_mass(None, [voice(roles[0])], held_out_portraits(edition, 1)) == pytest.approx(0.8)
+    assert option_mass(None, [voice(roles[0])], portraits_of(edition, "test", 1)) == pytest.approx(0.8)
