@@ -29,7 +29,7 @@ def print_findings(console: Console, found: ValueNeurons, top: int) -> None:
     """The tables of a result: its strongest neurons, and where in the network they sit."""
     method = found.config["settings"]["method"]
     how = "" if method == _OWN_COLUMN else f"score: {method}; "
-    console.print(f"Strongest value neurons ({how}δ: firing rate under + minus under −)", style="bold")
+    console.print(f"Strongest value neurons ({how}δ: firing rate under + minus under −; ✓: called)", style="bold")
     console.print(_top_table(found, top))
     console.print("Where they sit, first layer to last (r: split-half reliability of the score)", style="bold")
     console.print(_layer_table(found, max(8, min(32, (console.width - 61) // 2))))
@@ -127,7 +127,7 @@ def strip(counts: list[int], width: int = 32) -> str:
 def _top_table(found: ValueNeurons, top: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     scored = ["score"] if found.config["settings"]["method"] != _OWN_COLUMN else []
-    for name in ("value", "pole", "layer", "neuron", *scored, "δ", "p(+)", "p(−)", "d", "q95", "q", "called"):
+    for name in ("value", "pole", "layer", "neuron", *scored, "δ", "p(+)", "p(−)", "q95", "q"):
         text = name in ("value", "pole")
         table.add_column(
             name, justify="left" if text else "right", no_wrap=True, min_width=14 if name == "value" else None
@@ -145,10 +145,8 @@ def _top_table(found: ValueNeurons, top: int) -> Table:
                     f"{row.delta:+.3f}",
                     f"{row.firing_positive:.3f}",
                     f"{row.firing_negative:.3f}",
-                    f"{row.effect_size:+.2f}",
                     f"{row.q95:.3f}",
-                    f"{row.q:.0e}" if row.q < 0.001 else f"{row.q:.3f}",
-                    "yes" if row.called else "—",
+                    (f"{row.q:.0e}" if row.q < 0.001 else f"{row.q:.3f}") + (" ✓" if row.called else "  "),
                     end_section=sign == "−" and place == len(rows) - 1,
                 )
     return table
