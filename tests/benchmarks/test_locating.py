@@ -1,0 +1,41 @@
+"""The figures of the table of methods, by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.locating import against_the_blind, average_precision, figures_of, over_organisms, summarise
+
+
+def test_average_precision_by_hand():
+    """Hits at ranks 1 and 3 of four: (1/1 + 2/3) / 2. A flat score has its hits last: (1/3 + 2/4) / 2."""
+    matters = np.array([True, False, True, False])
+    assert average_precision(np.array([4.0, 3.0, 2.0, 1.0]), matters) == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision(np.zeros(4), matters) == pytest.approx((1 / 3 + 2 / 4) / 2)
+    assert average_precision(np.array([0.0, 3.0, 4.0, 1.0]), matters) == pytest.approx((1 + 2 / 4) / 2)
+
+
+def test_a_score_equal_to_the_gold_is_perfect_and_another_one_is_chance():
+    random = torch.Generator().manual_seed(0)
+    gold = {name: torch.randn(2, 1000, generator=random) for name in ("ablation", "indirect", "push")}
+    perfect = figures_of(gold["ablation"], gold)
+    assert perfect["auprc_ablation"] == perfect["precision_50"] == 1.0
+    assert perfect["auprc_push"] < 0.1
+    turned = figures_of(-gold["push"], gold)
+    assert (turned["auprc_push"], turned["sign_50"]) == (1.0, 0.0)
+
+
+def test_intervals_are_over_organisms_and_not_over_values():
+    """Two organisms at .2 and .4 whatever their values: mean .3, and t(1) = 12.706 × .1."""
+    runs = [[{"m": {"v": {"auprc_ablation": x - 0.1}, "w": {"auprc_ablation": x + 0.1}}}] for x in (0.2, 0.4)]
+    mean, half = summarise(runs)["m"]["auprc_ablation"]
+    assert mean == pytest.approx(0.3)
+    assert half == pytest.approx(12.706 * 0.1, rel=1e-3)
+    assert over_organisms([0.5, None]) is None
+
+
+def test_the_best_blind_baseline_is_chosen_for_each_run():
+    names = ("blind: sd", "blind: norm", "blind: sd × norm", "blind: firing rate")
+    run = {name: {"v": {"auprc_ablation": x}} for name, x in zip(names, (0.1, 0.2, 0.05, 0.1), strict=True)}
+    measured = [[{**run, "m": {"v": {"auprc_ablation": 0.3}}}, {**run, "m": {"v": {"auprc_ablation": 0.5}}}]]
+    assert against_the_blind(measured, "m")["v"][0] == pytest.approx((1.5 + 2.5) / 2)
