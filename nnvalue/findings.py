@@ -303,7 +303,7 @@ def _check_config(folder: Path, values: tuple[str, ...], config: Mapping[str, An
     """What the tables and the card read must be there, and be what it should."""
     needed = {
         "model": ("name", "family", "layers", "width", "dtype", "config_sha256", "weights_sample_sha256"),
-        "settings": ("method", "site", "tokens", "selection"),
+        "settings": ("method", "site", "tokens", "responses", "selection"),
         "counts": values,
     }
     for section, keys in needed.items():

@@ -13,6 +13,8 @@ TOKENS_IN_WORDS = {
     "prompt": "all tokens of the prompts",
 }
 _TEXTS = {
+    "dataset": "The dataset's pairs of sentences that differ in a value only were put after one same question, and "
+    "nothing was generated. One teacher-forced pass then counted",
     True: "Every situation was answered greedily under a description of each pole. One teacher-forced pass over prompt "
     "and response then counted",
     False: "Every situation was put to the model under a description of each pole, and nothing was generated. What "
@@ -84,7 +86,9 @@ def findings_card(found: ValueNeurons) -> str:
         revision=f" at revision `{revision}`" if revision else "",
         selection=describe_selection(config["settings"]["selection"]),
         source=config["settings"]["source"],
-        texts=_TEXTS[config["settings"]["tokens"] == "response"],
+        texts=_TEXTS[
+            "dataset" if config["settings"]["responses"] == "dataset" else config["settings"]["tokens"] == "response"
+        ],
         tokens=TOKENS_IN_WORDS[config["settings"]["tokens"]],
         significance="\n".join(significance_in_words(found)),
         between="\n".join((*crossed_in_words(found), *between_values_in_words(found))),

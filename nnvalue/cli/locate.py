@@ -39,6 +39,7 @@ class _Situations(click.ParamType):
 @click.option("--method", default="firing_difference", show_default=True, help="How neurons are scored; a,b compares.")
 @click.option("--site", help="Where neurons are read: gate or down_in. Default: the method's own.")
 @click.option("--tokens", help="Which tokens count: response, last_prompt or prompt. Default: the method's own.")
+@click.option("--responses", default="model", show_default=True, help="Who answers: model, or dataset (its sentences).")
 @click.option("--crossed", is_flag=True, help="Tell the prompt's part of a score from the text's.")
 @click.option("--remove-shared", is_flag=True, help="Take off what the scores of all values have in common.")
 @click.option("--top-k", type=float, help="Neurons a pole: a share below 1, or a number.  [default: 0.01]")

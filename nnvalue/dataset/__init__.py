@@ -1,7 +1,13 @@
 """ValueInsight: descriptions, situations, sentence pairs, portraits and roles, and the prompts made of them."""
 
 from nnvalue.dataset.checks import Fault, Report, check_edition
-from nnvalue.dataset.contrast import SYSTEM_PROMPT, Contrast, build_contrasts, neutral_prompt
+from nnvalue.dataset.contrast import (
+    SYSTEM_PROMPT,
+    Contrast,
+    build_contrasts,
+    build_sentence_contrasts,
+    neutral_prompt,
+)
 from nnvalue.dataset.edition import (
     ValueInsight,
     edition_files,
@@ -44,6 +50,7 @@ __all__ = [
     "Role",
     "ValueInsight",
     "build_contrasts",
+    "build_sentence_contrasts",
     "check_edition",
     "edition_files",
     "edition_folder",

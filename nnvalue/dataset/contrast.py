@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nnvalue.dataset.edition import ValueInsight
@@ -15,6 +16,9 @@ from nnvalue.values import POLES
 if TYPE_CHECKING:
     from datasets import Dataset
 
+SENTENCE_QUESTION = "What is true of you?"
+"""What the dataset's own sentences answer."""
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -22,6 +26,7 @@ class Contrast:
 
     fold: 0 ≤ fold < number of folds; situations' cores and descriptions of different folds are disjoint.
     null_of: of an A/A contrast the pole that both arms come from; `positive` and `negative` then only name the arms.
+    answers: prompt id -> what the dataset answers; empty where the model does.
     """
 
     value: str
@@ -30,6 +35,7 @@ class Contrast:
     positive: Prompt
     negative: Prompt
     null_of: str | None = None
+    answers: Mapping[str, str] = field(default_factory=dict)
 
 
 def neutral_prompt(situation: dict[str, Any]) -> Prompt:
@@ -107,6 +113,51 @@ def build_contrasts(
             arms = described[null_of], _prompt(row, f"{null_of}-other", other, system_prompt)
             arms = arms if chosen < half else arms[::-1]
         made.append(Contrast(value, row["id"], fold, *arms, null_of))
+    return made
+
+
+def build_sentence_contrasts(
+    edition: ValueInsight,
+    value: str,
+    *,
+    pairs: int | None = None,
+    folds: int = 16,
+    split: str = "locate",
+    seed: int = 0,
+    null_of: str | None = None,
+) -> list[Contrast]:
+    """Contrasts that the dataset answers: its pairs of sentences that differ in a value only, after one same question.
+
+    As `build_contrasts`, with pairs of sentences for situations; nobody is described. The other arm of an A/A contrast
+    is the sentence of another pair of the same fold, so two folds share no sentence.
+
+    Raises DatasetError if there are too few pairs, InvalidInputError for a number below 1.
+    """
+    if folds < 1 or (pairs is not None and pairs < 1):
+        raise InvalidInputError(f"folds and pairs must be at least 1; {folds} and {pairs} given.")
+    rows = _rows_of(edition.sentences, value, split)
+    wanted = len(rows) if pairs is None else pairs
+    if not rows or wanted > len(rows) or (null_of and wanted < 2):
+        raise DatasetError(
+            f"{wanted} pairs of sentences asked for, but {edition.name} has {len(rows)} of '{value}' in its '{split}' "
+            f"split, and a null needs two; ask for fewer, or let the model answer."
+        )
+    rng = random.Random(f"{seed}/{value}/{split}/sentences")
+    rows.sort(key=lambda row: row["id"])
+    rng.shuffle(rows)
+    rows = rows[:wanted]
+    folds = min(folds, max(1, len(rows) // 2))
+    made = []
+    for number, row in enumerate(rows):
+        own = rows[number % folds :: folds]
+        here, half = number // folds, len(own) // 2
+        elsewhere = rng.choice(own[half:] if here < half else own[:half] or own)
+        arms = [(f"{row['id']}/{pole}", row[pole]) for pole in POLES]
+        if null_of:
+            arms = [(f"{row['id']}/{null_of}", row[null_of]), (f"{row['id']}/{null_of}-other", elsewhere[null_of])]
+            arms = arms if here < half else arms[::-1]
+        prompts = [Prompt(name, None, SENTENCE_QUESTION) for name, _ in arms]
+        made.append(Contrast(value, row["id"], number % folds, *prompts, null_of, dict(arms)))
     return made
 
 

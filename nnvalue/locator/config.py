@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nnvalue.dataset import SYSTEM_PROMPT
-from nnvalue.errors import InvalidInputError
+from nnvalue.errors import InvalidInputError, UnknownNameError
 from nnvalue.locator.methods import get_method
 from nnvalue.locator.readings import Reading
 from nnvalue.locator.select import Selection, Threshold, TopK
+
+RESPONSES = ("model", "dataset")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class LocateConfig:
         is read, nothing is generated.
     remove_shared: whether the mean score of all basic values of the run is taken off every score, test and null, so
         that what all values have in common (valence, following an instruction) does not count.
+    responses: who answers, `model` or `dataset`: the latter's pairs of sentences that differ in a value only, after one
+        same question, so that nothing is generated and nobody is described; `situations` then counts pairs.
     selection: `TopK` or `Threshold`.
     null: whether the A/A null is run, without which no neuron is called; every situation is then answered under a
         second description of either pole, which doubles the cost.
@@ -43,6 +47,7 @@ class LocateConfig:
     method: str = "firing_difference"
     site: str | None = None
     tokens: str | None = None
+    responses: str = "model"
     remove_shared: bool = False
     selection: Selection = field(default_factory=TopK)
     null: bool = True
@@ -64,6 +69,13 @@ class LocateConfig:
             raise InvalidInputError(
                 f"A threshold is a difference of firing rates and does not fit the scores of {self.method}"
                 f"{' without their shared part' if self.remove_shared else ''}; select by top-k."
+            )
+        if self.responses not in RESPONSES:
+            raise UnknownNameError("source of responses", self.responses, RESPONSES)
+        if self.responses == "dataset" and (self.crossed or self.reading.tokens != "response"):
+            raise InvalidInputError(
+                "The dataset's sentences follow the same prompt under both poles, so prompts tell nothing; read "
+                "response tokens and leave out crossed, or let the model answer."
             )
         if self.crossed and (self.reading.tokens != "response" or get_method(self.method).needs - {"universal"}):
             raise InvalidInputError(

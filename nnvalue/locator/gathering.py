@@ -83,8 +83,12 @@ class Gathering:
     def responses(self, value: str, pole: str, other: bool = False) -> list[Response]:
         """Those to `prompts`, contrast by contrast."""
         prompts = self.prompts(value, pole, other)
+        tokenizer = self.subject.tokenizer
+        if self._config.responses == "dataset":
+            drawn = self._null[value, pole] if other else self.contrasts[value]
+            said = {name: text for contrast in drawn for name, text in contrast.answers.items()}
+            return [self._told(prompt, said[prompt.id]) for prompt in prompts]
         if not self._generates:
-            tokenizer = self.subject.tokenizer
             return [Response(prompt.id, encode_prompt(tokenizer, prompt), (), "", False) for prompt in prompts]
         return generate_responses(
             self.subject,
@@ -95,6 +99,13 @@ class Gathering:
             journal_key=f"{value}-{pole}-{'other-' if other else ''}responses",
             progress=self.stage(value, pole, other),
         )
+
+    def _told(self, prompt: Prompt, text: str) -> Response:
+        """The dataset's answer as if the model had given it: its tokens and the one that ends it, which is not fed."""
+        tokenizer = self.subject.tokenizer
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else self.subject.pad_id
+        return Response(prompt.id, encode_prompt(tokenizer, prompt), (*ids, end), text, True)
 
     def moments(self, value: str, null_of: str | None = None) -> Moments:
         """Of a value's contrasts, or of the A/A contrasts of one of its poles."""

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from nnvalue.artifacts import Journal, digest, is_empty_folder, kind_of, library_versions, recover_folder
-from nnvalue.dataset import Contrast, ValueInsight, build_contrasts, load_valueinsight, neutral_prompt
+from nnvalue.dataset import (
+    Contrast,
+    ValueInsight,
+    build_contrasts,
+    build_sentence_contrasts,
+    load_valueinsight,
+    neutral_prompt,
+)
 from nnvalue.errors import ArtifactError, InvalidInputError
 from nnvalue.findings import KIND, ValueNeurons
 from nnvalue.locator.config import LocateConfig
@@ -117,11 +124,7 @@ def _locate(
     framework = load_framework(config.framework or dataset.framework)
     values = tuple(dict.fromkeys(map(framework.resolve, config.values or framework.values)))
     members = list(dict.fromkeys(member for value in values for member in framework.members(value)))
-    for each in configs:
-        if "firing_rates" in get_method(each.method).needs and len(members) < 2:
-            raise InvalidInputError(f"{each.method} compares values with each other and needs two at least; 1 given.")
-    if config.remove_shared and len(members) < 2:
-        raise InvalidInputError("The shared part shows in two values at least; ask for more values, or keep it.")
+    _check_values(configs, len(members))
     contrasts = {member: _contrasts(dataset, member, config) for member in members}
     null_of = [(member, pole) for member in members for pole in POLES] if config.null else []
     null = {(member, pole): _contrasts(dataset, member, config, pole) for member, pole in null_of}
@@ -133,12 +136,7 @@ def _locate(
     for place in filter(None, places):
         _check_place(place)
     subject = model if isinstance(model, Subject) else open_model(model)
-    for each in configs:
-        if get_method(each.method).needs_weights and subject.runtime.costly:
-            raise InvalidInputError(
-                f"{each.method} needs the model's weights here, and this model runs on a server; choose another "
-                f"method, or open the model locally."
-            )
+    _check_weights(configs, subject)
     config.selection.size(subject.anatomy.layers * subject.anatomy.width)
     specs = [_spec(subject, dataset, framework, values, each) for each in configs]
     known = [
@@ -190,6 +188,10 @@ class _Steps:
 
 
 def _contrasts(dataset: ValueInsight, value: str, config: LocateConfig, null_of: str | None = None) -> list[Contrast]:
+    if config.responses == "dataset":
+        return build_sentence_contrasts(
+            dataset, value, pairs=config.situations, folds=config.folds, seed=config.seed, null_of=null_of
+        )
     return build_contrasts(
         dataset, value, situations=config.situations, folds=config.folds, seed=config.seed,
         system_prompt=config.system_prompt, null_of=null_of,
@@ -222,6 +224,23 @@ def _neutral_prompts(dataset: ValueInsight) -> list[Prompt]:
     places = [place for place, split in enumerate(dataset.situations["split"]) if split == "locate"]
     chosen = places[:: max(1, len(places) // _NEUTRAL_PROMPTS)][:_NEUTRAL_PROMPTS]
     return [neutral_prompt(dataset.situations[place]) for place in chosen]
+
+
+def _check_values(configs: Sequence[LocateConfig], values: int) -> None:
+    for config in configs:
+        if "firing_rates" in get_method(config.method).needs and values < 2:
+            raise InvalidInputError(f"{config.method} compares values with each other and needs two at least; 1 given.")
+        if config.remove_shared and values < 2:
+            raise InvalidInputError("The shared part shows in two values at least; ask for more values, or keep it.")
+
+
+def _check_weights(configs: Sequence[LocateConfig], subject: Subject) -> None:
+    for config in configs:
+        if get_method(config.method).needs_weights and subject.runtime.costly:
+            raise InvalidInputError(
+                f"{config.method} needs the model's weights here, and this model runs on a server; choose another "
+                f"method, or open the model locally."
+            )
 
 
 def _check_place(out: Path) -> None:
