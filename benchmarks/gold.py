@@ -22,9 +22,10 @@ with the next value.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -34,7 +35,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from benchmarks.measure import finish
 from nnvalue.artifacts import read_tensors, write_tensors
 from nnvalue.dataset import Contrast, ValueInsight, build_contrasts, load_valueinsight
-from nnvalue.models import encode_prompt, open_model
+from nnvalue.errors import ArtifactError
+from nnvalue.models import Subject, encode_prompt, open_model
 from nnvalue.organism import grammar
 from nnvalue.organism.lexicon import first_person, lexicon
 from nnvalue.values import POLES
@@ -199,13 +201,23 @@ def _push_lengths(model: PreTrainedModel, asked: Sequence[Fork]) -> Tensor:
     return length / norms.clamp(min=torch.finfo(norms.dtype).tiny)
 
 
-def _values(out: Path, names: Sequence[str]) -> Iterator[str]:
-    return (name for name in names if not (out / f"{name}.safetensors").exists())
+def facts_of(subject: Subject, edition: ValueInsight, situations: int, seed: int) -> dict[str, Any]:
+    """What a gold is of; one of another organism or other settings must not pass for it."""
+    identity = {name: subject.identity()[name] for name in ("config_sha256", "weights_sample_sha256")}
+    return {**identity, "dataset": edition.fingerprint, "situations": situations, "seed": seed}
 
 
-def load_gold(folder: Path, values: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Gold -> (mean effect, its standard error), each `[value, layer, neuron]`. Raises ArtifactError."""
-    parts = [read_tensors(folder / f"{value}.safetensors")[0] for value in values]
+def load_gold(folder: Path, values: Sequence[str], expected: Mapping[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Gold -> (mean effect, its standard error), each `[value, layer, neuron]`.
+
+    Raises ArtifactError if a file is missing or damaged, or is of something else than `expected`, some of its facts.
+    """
+    parts = []
+    for value in values:
+        tensors, facts = read_tensors(folder / f"{value}.safetensors")
+        if {name: facts.get(name) for name in expected} != dict(expected):
+            raise ArtifactError(f"{folder / value}.safetensors is the gold of another organism or of other settings.")
+        parts.append(tensors)
     return {
         gold: tuple(torch.stack([part[f"{gold}.{what}"] for part in parts]) for what in ("mean", "standard_error"))
         for gold in GOLDS
@@ -225,15 +237,18 @@ def main(model: Path | None, out: Path, values: tuple[str, ...], situations: int
     names = values or edition.values()
     names, situations = (names[:1], 2) if quick else (names, situations)
     out.mkdir(parents=True, exist_ok=True)
-    for name in _values(out, names):
+    facts = facts_of(subject, edition, situations, seed)
+    for name in names:
+        if (out / f"{name}.safetensors").exists():
+            continue
         found = effects(subject.model._module, forks(edition, name, situations, subject.tokenizer, seed))
         tensors = {}
         for gold, every in found.items():
             tensors[f"{gold}.mean"] = every.mean(0).float()
             tensors[f"{gold}.standard_error"] = (every.std(0) / len(every) ** 0.5).float()
-        write_tensors(out / f"{name}.safetensors", tensors, {"situations": situations, "seed": seed})
+        write_tensors(out / f"{name}.safetensors", tensors, facts)
         click.echo(f"{name}: " + ", ".join(f"{gold} |effect| ≤ {t.abs().max():.3f}" for gold, t in found.items()))
-    measured = load_gold(out, names)
+    measured = load_gold(out, names, facts)
     finish("gold", {
         gold: {
             "strongest": float(mean.abs().max()),

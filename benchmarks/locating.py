@@ -85,10 +85,10 @@ def _firing_rate(evidence: Evidence, reading: Reading) -> Tensor:
 
 _WEIGHTS = frozenset({"output_weights"})
 BLIND = (
-    Method("blind: sd", _spread, Reading("down_in"), "a baseline", paired=None),
-    Method("blind: norm", _length, Reading("down_in"), "a baseline", paired=None, needs=_WEIGHTS),
-    Method("blind: sd × norm", _loudness, Reading("down_in"), "a baseline", paired=None, needs=_WEIGHTS),
-    Method("blind: firing rate", _firing_rate, Reading("gate"), "a baseline", paired=None),
+    Method("blind_sd", _spread, Reading("down_in"), "a baseline", paired=None),
+    Method("blind_norm", _length, Reading("down_in"), "a baseline", paired=None, needs=_WEIGHTS),
+    Method("blind_loudness", _loudness, Reading("down_in"), "a baseline", paired=None, needs=_WEIGHTS),
+    Method("blind_firing_rate", _firing_rate, Reading("gate"), "a baseline", paired=None),
 )
 
 
@@ -130,15 +130,18 @@ def measure(subject: Subject, gold_folder: Path, seed: int, **settings: Any) -> 
     """Method -> value -> figures, of one organism with one data seed."""
     several = len(settings["values"]) > 1
     methods = [name for name in method_names() if several or "firing_rates" not in get_method(name).needs]
+    identity = {name: subject.identity()[name] for name in ("config_sha256", "weights_sample_sha256")}
+    golds = load_gold(gold_folder, settings["values"], {**identity, "dataset": load_valueinsight().fingerprint})
     compared = compare_methods(methods, subject, seed=seed, **settings)
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     for method, found in compared.items():
-        gold = {name: mean for name, (mean, _) in load_gold(gold_folder, found.values).items()}
         for number, value in enumerate(found.values):
             facts = found.config["counts"][value]
             called = found.maps["called"][number].mean() if facts["significance"] else None
             rows.setdefault(method, {})[value] = {
-                **figures_of(torch.from_numpy(found.maps["score"][number]), {g: e[number] for g, e in gold.items()}),
+                **figures_of(
+                    torch.from_numpy(found.maps["score"][number]), {g: mean[number] for g, (mean, _) in golds.items()}
+                ),
                 "split_half_r": facts["split_half_r"],
                 "called": None if called is None else float(called),
             }
@@ -168,15 +171,15 @@ def costs(subject: Subject, methods: Sequence[str], value: str, situations: int)
     return {method: seconds[method] / seconds["firing_difference"] for method in methods}
 
 
-def over_organisms(figures: Sequence[float | None]) -> tuple[float, float] | None:
-    """Mean and half the width of its 95 % interval (Student's t); None where a figure is not defined."""
+def over_organisms(figures: Sequence[float | None]) -> tuple[float, float | None] | None:
+    """Mean and half the width of its 95 % interval (Student's t; None of one organism); None where it is undefined."""
     from scipy.stats import t as student
 
     if None in figures:
         return None
     each = np.array(figures, dtype=float)
     if len(each) < 2:
-        return float(each.mean()), float("nan")
+        return float(each.mean()), None
     return float(each.mean()), float(student.ppf(0.975, len(each) - 1) * each.std(ddof=1) / len(each) ** 0.5)
 
 
@@ -243,7 +246,7 @@ def main(
     several = [name for name in table if "firing_rates" not in get_method(name).needs]
     cost = costs(subjects[0], several, settings["values"][0], settings["situations"])
     _print(table, cost)
-    best = max((name for name in table if not name.startswith("blind")), key=lambda n: table[n][f"auprc_{PRIMARY}"][0])
+    best = max((name for name in table if not name.startswith("blind_")), key=lambda n: table[n][f"auprc_{PRIMARY}"][0])
     finish("locating", {
         "organisms": len(subjects), "data_seeds": seeds, "values": len(settings["values"]),
         "situations": settings["situations"], "top_share": TOP_SHARE, "golds": list(GOLDS),
@@ -256,9 +259,15 @@ def _print(table: Mapping[str, Mapping[str, Any]], cost: Mapping[str, float]) ->
     shown = Table("method", *(f"AUPRC {gold}" for gold in GOLDS), "P@50", "sign", "split-half r", "called", "cost")
     names = (*(f"auprc_{gold}" for gold in GOLDS), "precision_50", "sign_50", "split_half_r", "called")
     for method, row in sorted(table.items(), key=lambda item: -item[1][f"auprc_{PRIMARY}"][0]):
-        cells = ("—" if row[name] is None else f"{row[name][0]:.2f} ± {row[name][1]:.2f}" for name in names)
+        cells = (_cell(row[name]) for name in names)
         shown.add_row(method, *cells, f"{cost[method]:.1f}" if method in cost else "—")
     Console(width=160).print(shown)
+
+
+def _cell(figure: tuple[float, float | None] | None) -> str:
+    if figure is None:
+        return "—"
+    return f"{figure[0]:.2f}" if figure[1] is None else f"{figure[0]:.2f} ± {figure[1]:.2f}"
 
 
 if __name__ == "__main__":

@@ -45,9 +45,7 @@ class _Situations(click.ParamType):
 @click.option("--top-k", type=float, help="Neurons a pole: a share below 1, or a number.  [default: 0.01]")
 @click.option("--threshold", type=float, help="The published rule instead: all with |δ| of at least this (0.1, 0.03).")
 @click.option("--floor", type=float, help="With --threshold: first neurons kept in any case.  [default: 0.0044]")
-@click.option(
-    "--null/--no-null", default=True, show_default=True, help="Run A/A, to tell value from wording; half the cost."
-)
+@click.option("--null/--no-null", default=True, show_default=True, help="Run A/A, to tell value from wording.")
 @click.option("--only-called", is_flag=True, help="Select among neurons that pass test and null only.")
 @click.option("--max-new-tokens", default=128, show_default=True, help="Length limit of a response.")
 @click.option("--batch-tokens", default=8192, show_default=True, help="Tokens of one batch.")

@@ -31,7 +31,8 @@ class LocateConfig:
         same question, so that nothing is generated and nobody is described; `situations` then counts pairs.
     selection: `TopK` or `Threshold`.
     null: whether the A/A null is run, without which no neuron is called; every situation is then answered under a
-        second description of either pole, which doubles the cost.
+        second description of either pole, so there are twice as many answers and three times as many pairs of arms to
+        read.
     only_called: select among called neurons only.
     crossed: whether either pole's responses are read under both prompts, which tells what of a score comes with the
         prompt's state from what comes with the text's content.
@@ -81,6 +82,10 @@ class LocateConfig:
             raise InvalidInputError(
                 f"crossed reads responses under both prompts, and {self.method} reads prompts alone, or more than "
                 f"moments; choose another method, or --tokens response."
+            )
+        if self.only_called and get_method(self.method).paired is None:
+            raise InvalidInputError(
+                f"{self.method} has no test, so none of its neurons is called; leave out only_called."
             )
         if self.only_called and not self.null:
             raise InvalidInputError(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nnvalue.artifacts import Journal
 from nnvalue.dataset import Contrast
+from nnvalue.errors import ModelError
 from nnvalue.locator.collect import gather_readings
 from nnvalue.locator.config import LocateConfig
 from nnvalue.locator.methods import Evidence, Method
@@ -179,8 +180,8 @@ class Gathering:
         if method.paired in ("firing", "mean"):
             paired = getattr(part[reading], method.paired)
             return paired.mean(), paired.fold_means()
-        vectors = self._per_response(method.paired, reading, value, _ALL, None).double()
-        difference, fold_of = vectors[:, 0] - vectors[:, 1], torch.tensor(self._folds(value)[: len(vectors)])
+        vectors, fold_of = self._vectors_and_folds(method.paired, reading, value, _ALL, None)
+        difference = (vectors[:, 0] - vectors[:, 1]).double()
         return difference.mean(0), torch.stack([difference[fold_of == fold].mean(0) for fold in fold_of.unique()])
 
     def stage(self, value: str, pole: str | None = None, null: bool = False) -> Progress:
@@ -208,17 +209,36 @@ class Gathering:
         }
 
     def _per_response(self, kind: str, reading: Reading, value: str, folds: slice, null_of: str | None) -> Tensor:
+        return self._vectors_and_folds(kind, reading, value, folds, null_of)[0]
+
+    def _vectors_and_folds(
+        self, kind: str, reading: Reading, value: str, folds: slice, null_of: str | None
+    ) -> tuple[Tensor, Tensor]:
+        """Of the contrasts in some folds that have something to count on both sides; a mean of nothing is no zero."""
         arms = self._arms(value, null_of)
         vectors = gather_per_response(self.subject, *arms, kind, reading, **self._how(value, null_of, "responses"))
         fold_of = torch.tensor(self._folds(value)[: len(vectors)])
-        chosen = torch.arange(int(fold_of.max()) + 1)[folds]
-        return vectors[torch.isin(fold_of, chosen)]
+        counts = torch.tensor([[reading.count(one) for one in arm[: len(vectors)]] for arm in arms])
+        wanted = torch.isin(fold_of, torch.arange(int(fold_of.max()) + 1)[folds]) & (counts > 0).all(0)
+        return vectors[wanted], fold_of[wanted]
 
     def _output_weights(self, layer: int) -> Tensor:
         down = self.subject.anatomy.down_in[layer].removesuffix(".input")
         module = self.subject.model._module.get_submodule(down)
-        weight = module.weight.detach().float()
-        return weight.T if hasattr(module, "in_features") else weight  # GPT-2's Conv1D has it the other way round
+        if module.weight.is_meta:
+            raise ModelError(
+                f"The weights of {down} are not in memory (offloaded), and the method reads them all; open the model "
+                f"on one device, or choose another method."
+            )
+        weight = module.weight.detach().to("cpu", torch.float32)
+        weight = weight.T if hasattr(module, "in_features") else weight  # GPT-2's Conv1D has it the other way round
+        block = self.subject.model._module.get_submodule(self.subject.anatomy.block[layer].removesuffix(".output"))
+        norm = getattr(block, "post_feedforward_layernorm", None)
+        if norm is None:
+            return weight
+        # Gemma and OLMo 2 scale what the MLP writes, dimension by dimension, before it joins the residual stream.
+        scale = norm.weight.detach().to("cpu", torch.float32)
+        return weight * (1 + scale if self.subject.anatomy.family.startswith("gemma") else scale)
 
     def _firing_rates(self, reading: Reading, folds: slice, null_of: str | None) -> Tensor:
         """Of all basic values of the run, over all folds or one of `HALVES`; float64 `[value, pole, layer, neuron]`."""

@@ -10,6 +10,7 @@ from nnvalue.findings import ValueNeurons
 from nnvalue.values import Framework
 
 PERMUTATIONS = 9_999
+_ALIKE = 1e-9  # correlations that differ by less are the same
 
 
 def shared_share(scores: np.ndarray) -> float:
@@ -33,16 +34,19 @@ def between_values(found: ValueNeurons, framework: Framework, seed: int = 0) -> 
         values: the names; likeness: Pearson correlation of their score maps `[value][value]`; overlap: Jaccard overlap
         of their selected neurons; shared_share: as above; circle: `r`, `p`, `permutations`, and of the baseline's r the
         `mean` and 2.5 and 97.5 % quantiles, `low` and `high`. None where it is not defined: for circle without one, for
-        fewer than four values, and for flat maps.
+        fewer than four values on it, for flat maps, and where all pairs are equally alike.
     """
     names = [name for name in found.values if name in framework.values]
+    if not names:
+        return {"values": [], "likeness": None, "overlap": [], "shared_share": None, "circle": None}
     part = found.of(names)
     scores = part.maps["score"]
     flat = scores.reshape(len(names), -1).astype(np.float64)
     likeness = np.corrcoef(flat) if len(names) > 1 and (flat.std(1) > 0).all() else None
+    placed = [place for place, name in enumerate(names) if name in framework.circle]
     circle = None
-    if framework.has_circle and len(names) > 3 and likeness is not None:
-        circle = _circle_relation(likeness, framework, names, seed)
+    if len(placed) > 3 and likeness is not None:
+        circle = _circle_relation(likeness[np.ix_(placed, placed)], framework, [names[at] for at in placed], seed)
     return {
         "values": list(part.values),
         "likeness": None if likeness is None else likeness.tolist(),
@@ -52,9 +56,11 @@ def between_values(found: ValueNeurons, framework: Framework, seed: int = 0) -> 
     }
 
 
-def _circle_relation(likeness: np.ndarray, framework: Framework, names: list[str], seed: int) -> dict[str, Any]:
+def _circle_relation(likeness: np.ndarray, framework: Framework, names: list[str], seed: int) -> dict[str, Any] | None:
     distance = np.array([[framework.distance(one, other) for other in names] for one in names])
     upper = np.triu_indices(len(names), 1)
+    if np.ptp(likeness[upper]) < _ALIKE:
+        return None
     observed = _pearson(likeness[upper], distance[upper])
     random = np.random.default_rng(seed)
     drawn = []

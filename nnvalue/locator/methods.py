@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -101,6 +102,8 @@ _METHODS: dict[str, Method] = {}
 
 def register_method(method: Method) -> None:
     """Make a method known by its name. Raises InvalidInputError if another one has that name, or it makes no sense."""
+    if not re.fullmatch("[a-z][a-z0-9_]*", method.name):
+        raise InvalidInputError(f"A method's name is lower case letters, digits and _, '{method.name}' given.")
     method.reading.check()
     for need in method.needs - set(NEEDS):
         raise UnknownNameError("need of a method", need, NEEDS)
@@ -223,8 +226,7 @@ def value_plane(evidence: Evidence, reading: Reading) -> Tensor:
     at length 1. The authors project on the plane of an intrinsic and a prompted direction and rank by the length; of
     descriptions there is the prompted one only, and its sign is kept.
     """
-    responses = torch.cat(list(evidence.per_response["residuals"])).double()  # [contrast, pole, layer, hidden]
-    direction = torch.nn.functional.normalize((responses[:, 0] - responses[:, 1]).mean(0), dim=-1)
+    direction = torch.nn.functional.normalize(_mean_gap(evidence.per_response["residuals"]), dim=-1)
     return torch.stack([evidence.output_weights(layer).double() @ way for layer, way in enumerate(direction)])
 
 
@@ -234,8 +236,13 @@ def attribution(evidence: Evidence, reading: Reading) -> Tensor:
     To first order, in nats: the mean over positive responses of Σ a · ∂L/∂a over counted tokens, less the same over
     negative ones, where L is the log-likelihood of a response to its prompt. What helps to write anything is in both.
     """
-    responses = torch.cat(list(evidence.per_response["products"])).double()  # [contrast, pole, layer, neuron]
-    return (responses[:, 0] - responses[:, 1]).mean(0)
+    return _mean_gap(evidence.per_response["products"])
+
+
+def _mean_gap(members: Sequence[Tensor]) -> Tensor:
+    """Mean difference of the poles over all contrasts: members `[contrast, pole, layer, x]` -> float64 `[layer, x]`."""
+    poles = [sum(member[:, pole].sum(0, dtype=torch.float64) for member in members) for pole in (0, 1)]
+    return (poles[0] - poles[1]) / max(1, sum(map(len, members)))
 
 
 def random_scores(evidence: Evidence, reading: Reading) -> Tensor:

@@ -21,8 +21,10 @@ from nnvalue.models import Bundle, Load, Response, Subject
 from nnvalue.progress import Progress, silent
 from nnvalue.traces import collect_moments, gradient_products, read_activation
 
+_LEAN = {"use_cache": False, "logits_to_keep": 1}
 MOST_BYTES = 2**31
-"""That a value's vectors may take, on disk and in memory."""
+"""That one kind of vectors may take on disk, for one value or one of its nulls; in memory it is a few times that."""
+_GRADIENT_SHARE = 4  # a pass that keeps its graph gets so many times fewer tokens
 KINDS = ("means", "residuals", "products")
 """Mean activation; mean residual stream after each layer; gradient × activation, summed."""
 
@@ -54,14 +56,22 @@ def gather_per_response(
     size = subject.config.get_text_config().hidden_size if kind == "residuals" else subject.anatomy.width
     most = max(2, MOST_BYTES // (2 * len(sites) * size * torch.float32.itemsize))
     responses = [response for pole in (positive, negative) for response in pole[:most]]
-    batches = TeacherForcedBatches(responses, batch_tokens, subject.pad_id, reading.tokens)
+    tokens = batch_tokens // _GRADIENT_SHARE if kind == "products" else batch_tokens
+    batches = TeacherForcedBatches(responses, max(1, tokens), subject.pad_id, reading.tokens)
     loads = [_load(responses, rows, len(sites) * size) for rows in batches.plan]
     vectors = torch.zeros(len(responses), len(sites), size)
     key = f"{journal_key}-{kind}-{'-'.join(reading)}"
 
     def vectors_of(bundle: Bundle, backend: Any) -> list[Tensor]:
         chosen = [[responses[row] for row in batches.plan[number]] for number in bundle]
-        return vectors_of_batches(subject.model, kind, sites, chosen, subject.pad_id, reading.tokens, backend)
+        made = vectors_of_batches(subject.model, kind, sites, chosen, subject.pad_id, reading.tokens, backend)
+        shapes = [(len(rows), len(sites), size) for rows in chosen]
+        sound = isinstance(made, list) and all(isinstance(part, Tensor) for part in made)
+        if not sound or [(*part.shape, part.dtype) for part in made] != [(*shape, torch.float32) for shape in shapes]:
+            raise ResultError(f"{subject.runtime.name} delivered vectors of another form than was asked for.")
+        if not all(part.isfinite().all() for part in made):
+            raise NumericalError(f"The {kind} at '{reading.site}' hold NaN or infinity; try --dtype float32.")
+        return made
 
     stage = Stage(f"collecting {kind}", len(batches), progress)
     done = [number for number in range(len(batches)) if journal is not None and journal.has_tensors(f"{key}-{number}")]
@@ -72,12 +82,7 @@ def gather_per_response(
     pending = [tuple(sorted(bundle)) for bundle in bundles if bundle]
     for bundle, made in subject.runtime.run(pending, vectors_of, journal, key, stage.waiting):
         for number, part in zip(bundle, made, strict=True):
-            rows = batches.plan[number]
-            if not isinstance(part, Tensor) or part.shape != (len(rows), len(sites), size):
-                raise ResultError(f"{subject.runtime.name} delivered vectors of other shapes than were asked for.")
-            if not part.isfinite().all():
-                raise NumericalError(f"The {kind} at '{reading.site}' hold NaN or infinity; try --dtype float32.")
-            vectors[rows] = part
+            vectors[batches.plan[number]] = part
             if journal is not None:
                 journal.put_tensors(f"{key}-{number}", {"vectors": part})
         stage.add(len(bundle))
@@ -117,15 +122,11 @@ def means_of(
     Returns:
         float32 `[vector, layer, neuron]` for each batch.
     """
+    countdown = range(len(batches) - 1, -1, -1)
     with model.session(backend=backend):
         vectors = []
-        for left, (ids, attention, counted), weight in zip(
-            range(len(batches) - 1, -1, -1), batches, weights, strict=True
-        ):
-            with (
-                torch.no_grad(),
-                model.trace(ids, attention_mask=attention, use_cache=False, logits_to_keep=1) as tracer,
-            ):
+        for left, (ids, attention, counted), weight in zip(countdown, batches, weights, strict=True):
+            with torch.no_grad(), model.trace(ids, attention_mask=attention, **_LEAN) as tracer:
                 part = collect_moments(model, sites, counted, weight)[1].to("cpu")
                 if not left:
                     tracer.stop()
@@ -135,11 +136,20 @@ def means_of(
 
 
 def products_of(model: Any, sites: Sequence[str], batch: tuple[Tensor, Tensor, Tensor], labels: Tensor) -> Tensor:
-    """`gradient_products` of one batch; it needs the weights here."""
+    """`gradient_products` of one batch; it needs the weights here, and leaves what is trainable as it was."""
     ids, attention, counted = batch
-    with torch.enable_grad(), model.trace(ids, attention_mask=attention, use_cache=False):
-        activations = [read_activation(model, site) for site in sites]
-        products = nnsight.save(gradient_products(activations, model.output.logits, labels, counted))
+    keep = max(1, int((labels >= 0).any(0).sum()))  # answers stand at the end
+    weights = {weight: weight.requires_grad for weight in model._module.parameters()}
+    first = model._module.get_input_embeddings().weight
+    for weight in weights:
+        weight.requires_grad_(weight is first)  # a graph, and no more of it than leads to the activations
+    try:
+        with torch.enable_grad(), model.trace(ids, attention_mask=attention, use_cache=False, logits_to_keep=keep):
+            activations = [read_activation(model, site) for site in sites]
+            products = nnsight.save(gradient_products(activations, model.output.logits, labels[:, -keep:], counted))
+    finally:
+        for weight, was in weights.items():
+            weight.requires_grad_(was)
     return products
 
 

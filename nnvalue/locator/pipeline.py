@@ -99,6 +99,8 @@ def compare_methods(
     config = LocateConfig(**{**(vars(config) if config else {}), **settings, "method": methods[0]})
     configs = [replace(config, method=method) for method in methods]
     place = None if out is None else Path(out).expanduser().resolve()
+    if place is not None and place.exists() and not place.is_dir():
+        raise ArtifactError(f"{place} is a file, and results of several methods need a folder; give another --out.")
     if place is not None and kind_of(place) == KIND:
         raise ArtifactError(f"{place} holds the result of one method; give another --out.")
     places = [place and place / method for method in methods]
@@ -126,7 +128,8 @@ def _locate(
     members = list(dict.fromkeys(member for value in values for member in framework.members(value)))
     _check_values(configs, len(members))
     contrasts = {member: _contrasts(dataset, member, config) for member in members}
-    null_of = [(member, pole) for member in members for pole in POLES] if config.null else []
+    tested = config.null and any(get_method(each.method).paired for each in configs)
+    null_of = [(member, pole) for member in members for pole in POLES] if tested else []
     null = {(member, pole): _contrasts(dataset, member, config, pole) for member, pole in null_of}
     if any(len({contrast.fold for contrast in drawn}) < 2 for drawn in null.values()):
         raise InvalidInputError(

@@ -14,7 +14,7 @@ from nnvalue.locator.config import LocateConfig
 from nnvalue.locator.gathering import Gathering
 from nnvalue.locator.gathering import Moments as MemberMoments
 from nnvalue.locator.likeness import between_values
-from nnvalue.locator.methods import get_method
+from nnvalue.locator.methods import Evidence, get_method
 from nnvalue.locator.quantiles import exact_quantiles
 from nnvalue.locator.response_table import responses_parquet
 from nnvalue.locator.score import cohens_d, split_half_reliability
@@ -44,7 +44,7 @@ class Scoring:
             members = self._framework.members(value)
             parts = [self._gathering.moments(name) for name in members]
             one = parts[0][self._reading]
-            positive, negative = self._evidence(members, parts).pooled(self._reading)
+            positive, negative = self._pooled(parts)
             found = {
                 "score": self._score(members, parts),
                 "firing_positive": positive.firing_rate(),
@@ -53,7 +53,9 @@ class Scoring:
             }
             found["q"], is_called, significance = self._significance(members, parts, found)
             crossed = self._crossed(members) if self._config.crossed else {}
-            rows += self._selected(number, value, found, is_called, one.dtype)
+            ranked = found["score"].masked_fill(~is_called, 0) if self._config.only_called else found["score"]
+            poles = select_neurons(ranked, self._config.selection)
+            rows += self._selected(number, value, found, is_called, poles, one.dtype)
             for name, kept in (found | crossed).items():
                 maps.setdefault(name, []).append(kept.float())
             maps.setdefault("called", []).append(is_called.to(torch.uint8))
@@ -67,7 +69,7 @@ class Scoring:
                     halves, lambda half, m=members, p=parts: self._score(m, p, half)
                 ),
                 "significance": significance,
-                "crossed": self._crossed_facts(found["score"], **crossed) if crossed else None,
+                "crossed": self._crossed_facts(found["score"], poles, **crossed) if crossed else None,
                 "activation_dtype": one.dtype,
             }
         found = ValueNeurons(
@@ -84,6 +86,10 @@ class Scoring:
         self, members: Sequence[str], parts: Sequence[MemberMoments], folds: slice = _ALL, null_of: str | None = None
     ) -> Any:
         return self._gathering.evidence(self._method, self._reading, members, parts, folds, null_of)
+
+    def _pooled(self, parts: Sequence[MemberMoments]) -> Any:
+        """Both poles' moments over all members."""
+        return Evidence({self._reading: [part[self._reading] for part in parts]}, {}, ()).pooled(self._reading)
 
     def _score(
         self, members: Sequence[str], parts: Sequence[MemberMoments], folds: slice = _ALL, null_of: str | None = None
@@ -140,7 +146,7 @@ class Scoring:
         for pole in self._gathering.null_poles:
             null = [self._gathering.moments(name, pole) for name in members]
             scores.append(self._score(members, null, null_of=pole))
-            one, other = self._evidence(members, null, null_of=pole).pooled(self._reading)
+            one, other = self._pooled(null)
             deltas.append(one.firing_rate() - other.firing_rate())
         bar, delta_bar = null_bar(scores), null_bar(deltas)
         difference = torch.stack([mean for mean, _ in paired]).sum(0)
@@ -171,9 +177,11 @@ class Scoring:
             found[f"score_{effect}"] = score
         return found
 
-    def _crossed_facts(self, score: Tensor, score_prompt: Tensor, score_text: Tensor) -> dict[str, float | None]:
+    def _crossed_facts(
+        self, score: Tensor, poles: Sequence[Tensor], score_prompt: Tensor, score_text: Tensor
+    ) -> dict[str, float | None]:
         """Which share of the selected neurons' score either carries, and how either map correlates with the score's."""
-        chosen = torch.cat(select_neurons(score, self._config.selection)).unbind(1)
+        chosen = torch.cat(list(poles)).unbind(1)
         weight = score[chosen].sign()
         total = float((weight * score[chosen]).sum())
         facts: dict[str, float | None] = {}
@@ -184,13 +192,18 @@ class Scoring:
         return facts
 
     def _selected(
-        self, number: int, value: str, found: dict[str, Tensor], is_called: Tensor, dtype: str
+        self,
+        number: int,
+        value: str,
+        found: dict[str, Tensor],
+        is_called: Tensor,
+        poles: Sequence[Tensor],
+        dtype: str,
     ) -> Iterator[tuple[Any, ...]]:
         """Rows of the table: the selected neurons of both poles with their numbers and 95th percentiles."""
-        ranked = found["score"].masked_fill(~is_called, 0) if self._config.only_called else found["score"]
         delta = found["firing_positive"] - found["firing_negative"]
         columns = (found["score"], delta, *(found[name] for name in list(found)[1:]), is_called)
-        for sign, pole, neurons in zip((1, -1), POLES, select_neurons(ranked, self._config.selection), strict=True):
+        for sign, pole, neurons in zip((1, -1), POLES, poles, strict=True):
             q95 = self._quantiles(value, pole, neurons, dtype) if len(neurons) else torch.empty(0)
             self._step_done(1)
             layer, neuron = neurons.unbind(1)

@@ -23,8 +23,8 @@ def gradient_products(activations: Sequence[Tensor], logits: Tensor, labels: Ten
 
     Args:
         activations: `[batch, token, neuron]` of each layer, read in this pass.
-        logits: `[batch, token, vocabulary]`.
-        labels: int64 `[batch, token]`, the token that each position should predict; below 0 where none counts.
+        logits: `[batch, position, vocabulary]`, of all positions or of some.
+        labels: int64 `[batch, position]`, the token that each of them should predict; below 0 where none counts.
         mask: `[batch, token]`, 1 at tokens whose activations count.
 
     Returns:

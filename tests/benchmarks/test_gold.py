@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from benchmarks.gold import PUSH, effects, forks
+from benchmarks.gold import GOLDS, PUSH, effects, facts_of, forks, load_gold
+from nnvalue.artifacts import write_tensors
+from nnvalue.errors import ArtifactError
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +116,13 @@ def swap(model, fork, pole, layer, neuron, theirs):
         return edited
 
     return naive(model, fork, pole, layer, change)
+
+
+def test_the_gold_of_another_organism_is_refused(tmp_path, organism, edition):
+    tensors = {f"{gold}.{what}": torch.ones(2, 3) for gold in GOLDS for what in ("mean", "standard_error")}
+    facts = facts_of(organism, edition, 4, 0)
+    write_tensors(tmp_path / "power.safetensors", tensors, facts)
+    assert load_gold(tmp_path, ["power"], facts)["push"][0].shape == (1, 2, 3)
+    for other in ({"situations": 5}, {"weights_sample_sha256": "another"}):
+        with pytest.raises(ArtifactError, match="of another organism or of other settings"):
+            load_gold(tmp_path, ["power"], {**facts, **other})

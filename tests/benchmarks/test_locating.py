@@ -35,7 +35,7 @@ def test_intervals_are_over_organisms_and_not_over_values():
 
 
 def test_the_best_blind_baseline_is_chosen_for_each_run():
-    names = ("blind: sd", "blind: norm", "blind: sd × norm", "blind: firing rate")
+    names = ("blind_sd", "blind_norm", "blind_loudness", "blind_firing_rate")
     run = {name: {"v": {"auprc_ablation": x}} for name, x in zip(names, (0.1, 0.2, 0.05, 0.1), strict=True)}
     measured = [[{**run, "m": {"v": {"auprc_ablation": 0.3}}}, {**run, "m": {"v": {"auprc_ablation": 0.5}}}]]
     assert against_the_blind(measured, "m")["v"][0] == pytest.approx((1.5 + 2.5) / 2)

@@ -240,3 +240,19 @@ def test_a_strip_is_as_wide_as_the_network_or_the_screen():
     assert strip([0, 0]) == "  "
     assert len(strip([1] * 80)) <= 32
     assert strip([1] * 64 + [2] * 16)[-1] == "█"
+
+
+def test_methods_stand_side_by_side(tmp_path):
+    line = ["locate", "--value", "power", "--situations", "4", "--method", "effect_size, contrastive", "--out"]
+    done = run(*line, tmp_path / "both", "--json")
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert list(data["methods"]) == list(data["comparison"]["methods"]) == ["effect_size", "contrastive"]
+    assert sorted(path.name for path in (tmp_path / "both").iterdir()) == ["contrastive", "effect_size"]
+    shown = run(*line, tmp_path / "both").stdout
+    assert "2 methods on nnvalue/organism" in shown
+    assert f"nnvalue inspect {tmp_path / 'both' / 'effect_size'}" in shown.replace("\n", "")
+    wrong = run("locate", "--method", "effect_size,guessing")
+    assert wrong.returncode == 1
+    assert "no method 'guessing'" in wrong.stderr
+    assert "Traceback" not in wrong.stderr

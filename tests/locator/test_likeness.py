@@ -75,6 +75,21 @@ def test_where_it_is_not_defined():
     assert between_values_in_words(replace(one, config={"between_values": alone})) == []
 
 
+def test_values_off_the_circle_and_equal_maps_leave_it_undefined():
+    """A circle may leave values out, and a method may score all values alike: neither must cost the result."""
+    part = replace(SCHWARTZ, circle=SCHWARTZ.circle[:5])
+    found = between_values(result(on_the_circle()), part)
+    assert found["circle"]["r"] < 0
+    alike = np.repeat(np.random.default_rng(0).normal(size=(1, 3, 40)), 10, axis=0)
+    assert between_values(result(alike), SCHWARTZ)["circle"] is None
+
+
+def test_groups_alone_have_nothing_between_values(organism):
+    found = locate(organism, values=("self_enhancement",), situations=2, folds=2, max_new_tokens=12, null=False)
+    assert found.config["between_values"]["values"] == []
+    assert between_values_in_words(found) == []
+
+
 def test_groups_are_left_out():
     """A group is the sum of its members, so it is like them by construction."""
     scores = on_the_circle()

@@ -43,7 +43,7 @@ def by_hand(organism, edition):
 
 
 def test_called_are_those_beyond_both_test_and_null(found, by_hand):
-    """Catches exchanged arms, a pole left out, a bar from the real arms, a test over contrasts."""
+    """Catches a pole left out, a bar from the real arms, arms that share a description, a test over contrasts."""
     real, null = by_hand
     bar = np.quantile(np.abs(null[null != 0]), 0.95)
     means = real.firing.fold_means()
@@ -141,3 +141,18 @@ def test_a_comparison_does_not_overwrite_a_result(organism, found, tmp_path):
         compare_methods(("random",), organism, **SMALL, out=tmp_path / "one")
     with pytest.raises(InvalidInputError, match="No method"):
         compare_methods((), organism)
+
+
+def test_what_has_no_test_needs_no_null(organism):
+    """`random` of one situation runs, and generates no answer for a null that nothing would use."""
+    found = locate(organism, values=("power",), situations=1, method="random", max_new_tokens=8)
+    assert len(found.response_table()) == 2
+    with pytest.raises(InvalidInputError, match="random has no test"):
+        locate(organism, method="random", only_called=True)
+
+
+def test_a_file_in_the_place_of_a_comparison_is_refused_before_any_work(organism, tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("mine")
+    monkeypatch.setattr(generation, "generate_batches", lambda *_: pytest.fail("worked"))
+    with pytest.raises(ArtifactError, match="is a file"):
+        compare_methods(("random",), organism, **SMALL, out=tmp_path / "taken")

@@ -7,6 +7,7 @@ from nnvalue.artifacts import Journal
 from nnvalue.errors import NumericalError, UnknownNameError
 from nnvalue.locator import Reading
 from nnvalue.locator import per_response as vectors
+from nnvalue.locator.gathering import Gathering
 from nnvalue.locator.per_response import gather_per_response
 from nnvalue.models import Response, open_model
 from tests import tiny
@@ -122,3 +123,56 @@ def test_a_response_without_tokens_adds_nothing(llama):
     empty = [Response("", (5, 6), (), "", False)]
     for kind in ("means", "products"):
         assert not gather_per_response(llama, empty, empty, kind, READING).any()
+
+
+def test_frozen_weights_do_and_stay_as_they_were(llama):
+    """A user's model may be frozen, and must not be thawed by a measurement; nor the other way round."""
+    made = gather_per_response(llama, POSITIVE, NEGATIVE, "products", READING)
+    model = tiny.model("llama")
+    for number, weight in enumerate(model.parameters()):
+        weight.requires_grad_(number == 3)
+    subject = open_model(model, tokenizer=tiny.tokenizer())
+    assert torch.allclose(gather_per_response(subject, POSITIVE, NEGATIVE, "products", READING), made, atol=1e-6)
+    assert [weight.requires_grad for weight in model.parameters()].count(True) == 1
+
+
+def test_a_rehearsal_of_the_remote_path_gives_the_same(llama):
+    """nnsight rebuilds the session's source there: a statement over two lines is not found again."""
+    there = open_model(tiny.model("llama"), tokenizer=tiny.tokenizer(), remote="dry-run")
+    for kind in ("means", "residuals"):
+        here = gather_per_response(llama, POSITIVE, NEGATIVE, kind, READING, batch_tokens=100)
+        assert torch.equal(gather_per_response(there, POSITIVE, NEGATIVE, kind, READING, batch_tokens=100), here)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "olmo2"])
+def test_output_weights_are_what_a_neuron_adds_to_the_residual_stream(family):
+    """Raise one neuron in plain transformers: the stream after its layer moves along the neuron's row.
+
+    Catches GPT-2's transpose, and the norm after the MLP of Gemma and OLMo 2, whose scale goes through zero here.
+    """
+    model = tiny.model(family)
+    for name, weight in model.named_parameters():
+        if "post_feedforward_layernorm" in name:
+            weight.data = torch.linspace(-2, 2, len(weight)) - (1 if family == "gemma2" else 0)
+    subject = open_model(model, tokenizer=tiny.tokenizer())
+    gathering = Gathering(subject, None, {}, {}, [], False, [], None, None, None)
+    down = model.get_submodule(subject.anatomy.down_in[1].removesuffix(".input"))
+    block = model.get_submodule(subject.anatomy.block[1].removesuffix(".output"))
+    ids, seen, raised = torch.tensor([[5, 6, 7]]), [], []
+    block.register_forward_hook(lambda _m, _i, out: seen.append((out[0] if isinstance(out, tuple) else out)[0, -1]))
+
+    def raise_one(_module, given):
+        moved = given[0].clone()
+        moved[0, -1, 3] += raised[0]
+        return (moved, *given[1:])
+
+    down.register_forward_pre_hook(raise_one)
+    expected = gathering._output_weights(1)[3].double()
+    for step in (0.0, 1e-3):
+        raised[:] = [step]
+        with torch.no_grad():
+            model.double()(ids)
+    moved = seen[1] - seen[0]
+    likeness = torch.nn.functional.cosine_similarity(moved, expected, dim=0)
+    # A norm after the MLP also takes out what lies along the MLP's whole output; without one it is exact.
+    assert likeness > (0.9 if family in ("gemma2", "olmo2") else 0.9999)
