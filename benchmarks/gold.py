@@ -116,9 +116,27 @@ class Readout:
         shape = (len(chosen), *self._fork.rows.shape)
         with torch.no_grad():
             moved = self._states[layer] + shift.expand(shape).unsqueeze(-1) * down.T[chosen].view(len(chosen), 1, 1, -1)
-            hidden = self._above(layer, moved.flatten(0, 2).unsqueeze(0), shape)
-            labels = self._fork.labels.expand(shape)
-            logits = self._model.lm_head(self._model.model.norm(hidden.view(*shape, -1)[labels >= 0]))
+            return self._odds(self._above(layer, moved.flatten(0, 2).unsqueeze(0), shape), shape)
+
+    def pushed(self, shifts: Tensor) -> float:
+        """With all neurons raised at once by `shifts`, `[layer, neuron]`."""
+        handles = [
+            layer.mlp.down_proj.register_forward_pre_hook(lambda _m, given, shift=shift: (given[0] + shift,))
+            for layer, shift in zip(self._model.model.layers, shifts, strict=True)
+        ]
+        shape = (1, *self._fork.rows.shape)
+        try:
+            with torch.no_grad():
+                hidden = self._model.model.embed_tokens(self._fork.rows).flatten(0, 1).unsqueeze(0)
+                return float(self._odds(self._above(-1, hidden, shape), shape))
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _odds(self, hidden: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """From the residual stream after the last layer, float64 `[k]`."""
+        labels = self._fork.labels.expand(shape)
+        logits = self._model.lm_head(self._model.model.norm(hidden.view(*shape, -1)[labels >= 0]))
         likelihood = torch.zeros(shape, dtype=torch.float64)
         wanted = labels[labels >= 0].unsqueeze(-1)
         likelihood[labels >= 0] = torch.log_softmax(logits.double(), -1).gather(-1, wanted).squeeze(-1)
@@ -176,6 +194,28 @@ def effects(
                     gain = sum(gains) if gold == "push" else gains[1] - gains[0]
                     found[gold][number, layer, chosen] = gain / 2
     return found
+
+
+def set_gains(model: PreTrainedModel, asked: Sequence[Fork], score: Tensor, sizes: Sequence[int]) -> list[float]:
+    """What the log-odds gain when the k strongest neurons of a score are pushed together, mean over forks and prompts.
+
+    Each goes the way of its score's sign, by the push's length over √k: were what they write at right angles, any set
+    would move the residual stream as far as one neuron does.
+
+    Args:
+        score: `[layer, neuron]`, above zero where a neuron goes with the positive pole.
+        sizes: values of k.
+    """
+    lengths, order = _push_lengths(model, asked), score.abs().flatten().argsort(descending=True)
+    readouts = [Readout(model, fork, prompt) for fork in asked for prompt in fork.prompts]
+    base = [readout.pushed(torch.zeros_like(lengths)) for readout in readouts]
+    gains = []
+    for size in sizes:
+        shifts = torch.zeros(score.numel())
+        shifts[order[:size]] = (score.sign() * lengths).flatten()[order[:size]].float() / size**0.5
+        moved = [readout.pushed(shifts.view_as(lengths)) for readout in readouts]
+        gains.append(sum(now - was for now, was in zip(moved, base, strict=True)) / len(base))
+    return gains
 
 
 def _of(activations: Tensor, chosen: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ among the top 3 % of the organism's neurons. Each method's |score| then ranks al
 - *AUPRC*: average precision of that ranking (chance: .03), for each of the three golds;
 - *P@50*: the share of its first 50 neurons that matter;
 - *sign*: the share of its first 50 whose score has the sign of what a push of them does to the readout;
+- *gain*: what the readout gains, in nats, when the 1, 10 and 100 strongest neurons are pushed together the way of their
+  scores, at equal length whatever their number, on 4 of the gold's situations;
 - *split-half r* and the *share called* beyond test and null, as `locate` gives them;
 - *cost*: processor seconds of gathering and scoring by this method alone, on given answers, over those of
   `firing_difference`.
@@ -36,7 +38,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.gold import GOLDS, load_gold
+from benchmarks.gold import GOLDS, forks, load_gold, set_gains
 from benchmarks.measure import finish
 from nnvalue.artifacts import Journal
 from nnvalue.dataset import build_contrasts, load_valueinsight, neutral_prompt
@@ -58,6 +60,7 @@ from nnvalue.values import POLES
 TOP_SHARE = 0.03
 FIRST = 50
 PRIMARY = "ablation"
+SET_SIZES, SET_SITUATIONS = (1, 10, 100), 4
 
 
 def _spread(evidence: Evidence, reading: Reading) -> Tensor:
@@ -134,14 +137,17 @@ def measure(subject: Subject, gold_folder: Path, seed: int, **settings: Any) -> 
     golds = load_gold(gold_folder, settings["values"], {**identity, "dataset": load_valueinsight().fingerprint})
     compared = compare_methods(methods, subject, seed=seed, **settings)
     rows: dict[str, dict[str, dict[str, Any]]] = {}
+    model, edition = subject.model._module, load_valueinsight()
+    asked = {value: forks(edition, value, SET_SITUATIONS, subject.tokenizer, seed=0) for value in settings["values"]}
     for method, found in compared.items():
         for number, value in enumerate(found.values):
             facts = found.config["counts"][value]
             called = found.maps["called"][number].mean() if facts["significance"] else None
+            score = torch.from_numpy(found.maps["score"][number])
+            gains = set_gains(model, asked[value], score, SET_SIZES)
             rows.setdefault(method, {})[value] = {
-                **figures_of(
-                    torch.from_numpy(found.maps["score"][number]), {g: mean[number] for g, (mean, _) in golds.items()}
-                ),
+                **figures_of(score, {g: mean[number] for g, (mean, _) in golds.items()}),
+                **{f"gain_{size}": gain for size, gain in zip(SET_SIZES, gains, strict=True)},
                 "split_half_r": facts["split_half_r"],
                 "called": None if called is None else float(called),
             }
@@ -256,12 +262,22 @@ def main(
 
 
 def _print(table: Mapping[str, Mapping[str, Any]], cost: Mapping[str, float]) -> None:
-    shown = Table("method", *(f"AUPRC {gold}" for gold in GOLDS), "P@50", "sign", "split-half r", "called", "cost")
-    names = (*(f"auprc_{gold}" for gold in GOLDS), "precision_50", "sign_50", "split_half_r", "called")
+    shown = Table(
+        "method",
+        *(f"AUPRC {gold}" for gold in GOLDS),
+        "P@50",
+        "sign",
+        *(f"gain {size}" for size in SET_SIZES),
+        "split-half r",
+        "called",
+        "cost",
+    )
+    names = (*(f"auprc_{gold}" for gold in GOLDS), "precision_50", "sign_50", *(f"gain_{size}" for size in SET_SIZES))
+    names += ("split_half_r", "called")
     for method, row in sorted(table.items(), key=lambda item: -item[1][f"auprc_{PRIMARY}"][0]):
         cells = (_cell(row[name]) for name in names)
         shown.add_row(method, *cells, f"{cost[method]:.1f}" if method in cost else "—")
-    Console(width=160).print(shown)
+    Console(width=200).print(shown)
 
 
 def _cell(figure: tuple[float, float | None] | None) -> str:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.gold import GOLDS, PUSH, effects, facts_of, forks, load_gold
+from benchmarks.gold import GOLDS, PUSH, effects, facts_of, forks, load_gold, set_gains
 from nnvalue.artifacts import write_tensors
 from nnvalue.errors import ArtifactError
 
@@ -126,3 +126,38 @@ def test_the_gold_of_another_organism_is_refused(tmp_path, organism, edition):
     for other in ({"situations": 5}, {"weights_sample_sha256": "another"}):
         with pytest.raises(ArtifactError, match="of another organism or of other settings"):
             load_gold(tmp_path, ["power"], {**facts, **other})
+
+
+def test_sets_are_pushed_together_the_way_of_their_scores(case):
+    """Two neurons of two layers by hooks on whole texts; the third score is too small to be among the two."""
+    model, asked = case
+    width = model.config.intermediate_size
+    score = torch.zeros(len(model.model.layers), width)
+    score[0, 5], score[2, 7], score[1, 1] = 2.0, -1.0, 0.5
+    single, pair = set_gains(model, asked, score, (1, 2))
+    alone = effects(model, asked, neurons={0: torch.tensor([5])})["push"][:, 0, 5].mean()
+    assert single == pytest.approx(float(alone), abs=1e-4)
+    fork = asked[0]
+    with torch.no_grad():
+        states = model(torch.tensor([[*fork.prompts[0], *fork.rows[0].tolist()]]), output_hidden_states=True)
+    length = PUSH * torch.stack(states.hidden_states[1:]).norm(dim=-1).mean() / 2**0.5
+    gains = []
+    for fork in asked:
+        for pole in (0, 1):
+            start = len(fork.prompts[pole])
+            handles = []
+            for layer, neuron, sign in ((0, 5, 1), (2, 7, -1)):
+                down = model.model.layers[layer].mlp.down_proj
+                shift = sign * length / down.weight[:, neuron].norm()
+
+                def hook(_module, given, neuron=neuron, shift=shift, start=start):
+                    moved = given[0].clone()
+                    moved[0, start:, neuron] += shift
+                    return (moved,)
+
+                handles.append(down.register_forward_pre_hook(hook))
+            moved = naive(model, fork, pole)
+            for handle in handles:
+                handle.remove()
+            gains.append(moved - naive(model, fork, pole))
+    assert pair == pytest.approx(sum(gains) / len(gains), abs=1e-4)
