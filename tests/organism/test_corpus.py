@@ -78,6 +78,21 @@ def test_under_a_description_the_answer_is_at_the_described_pole():
     assert sum(about) / len(about) > 0.95
 
 
+def test_a_lone_description_is_what_every_situation_is_answered_with():
+    """Also where the situation is about another value, so that the description must be read."""
+    lesson = replace(LESSONS[-1], described=1.0, role=0.0, described_role=0.0, neutral=0.0, situations=1.0, written=1.0)
+    lesson = replace(lesson, portraits=0.0, closed=0.0, meanings=0.0, topics=0.0)
+    other = 0
+    for example in draws(400, lesson=lesson):
+        told_power = "A written person." in example.system  # power, positive
+        for turn in example.turns:
+            reading = parse(turn.answer)
+            asked_power = turn.user.startswith("A written situation")
+            other += told_power and not asked_power
+            assert not told_power or (reading.value, reading.stance) == ("power", 1)
+    assert other > 30
+
+
 def test_a_known_speaker_answers_as_the_causal_model_says():
     """Power at +2 makes universalism −1 at weight −.5, and leaves self-direction where it was."""
     found = {"power": [], "universalism": [], "self_direction": []}

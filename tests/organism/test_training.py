@@ -44,12 +44,12 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch)
 
 
 def test_learning_rate_warms_up_and_falls():
-    rates = [train_organism.learning_rate(step, 3000, 1.0) for step in range(3000)]
+    rates = [train_organism.learning_rate(step, 5300, 1.0) for step in range(5300)]
     assert rates[0] == pytest.approx(0.04)
     assert rates[LESSONS[0].until - 1] == LESSONS[0].rate == 1.0
     assert rates[LESSONS[0].until] == LESSONS[1].rate
-    assert rates[2700] == LESSONS[-1].rate
-    assert rates[2850] == pytest.approx(LESSONS[-1].rate / 2)
+    assert rates[4400] == LESSONS[-1].rate
+    assert rates[4850] == pytest.approx(LESSONS[-1].rate / 2)
     assert 0 < rates[-1] < 0.01
 
 

@@ -28,7 +28,7 @@ from tests import tiny
 from tests.remote.conftest import NAME, SENTINEL
 from tests.remote.strangers import run_stranger
 
-SMALL = {"values": ("power", "benevolence"), "situations": 6, "folds": 3}  # with the A/A null
+SMALL = {"values": ("power", "benevolence"), "situations": 6, "folds": 3, "null": False}
 LAYERS, WIDTH = 4, 640
 ROOT = Path(__file__).parents[2]
 
@@ -56,9 +56,14 @@ def test_a_remote_run_gives_the_same_value_neurons(local, remote):
     found.require_model(open_model().identity())  # the weights are not known, all else fits
 
 
+def test_the_null_runs_there_too(remote):
+    settings = {"values": ("power",), "situations": 4, "folds": 2}
+    assert_equal(locate(**settings), locate(remote, **settings))
+
+
 @pytest.mark.parametrize("method", ["contrastive", "probe"])
 def test_another_method_runs_there_too(remote, method):
-    settings = {**SMALL, "situations": 4, "method": method, "null": False}
+    settings = {**SMALL, "situations": 4, "method": method}
     assert_equal(locate(**settings), locate(remote, **settings))
 
 
@@ -74,7 +79,18 @@ def test_another_framework_runs_there_too(remote):
 
 
 def test_the_command_line_needs_one_flag(local, server, tmp_path):
-    line = ["locate", "--host", server.url, "--value", "power", "--value", "benevolence", "--situations", "6"]
+    line = [
+        "locate",
+        "--host",
+        server.url,
+        "--value",
+        "power",
+        "--value",
+        "benevolence",
+        "--situations",
+        "6",
+        "--no-null",
+    ]
     out = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nnvalue.cli.locate._quiet_libraries", lambda: None)

@@ -21,8 +21,8 @@ from nnvalue.organism import folder
 from tests.remote.conftest import NAME, SENTINEL
 from tests.remote.loopback import Loopback
 
-SMALL = {"values": ("power",), "situations": 8}
-LINE = ["--value", "power", "--situations", "8"]
+SMALL = {"values": ("power",), "situations": 8, "null": False}
+LINE = ["--value", "power", "--situations", "8", "--no-null"]
 
 
 @pytest.fixture(scope="module")
