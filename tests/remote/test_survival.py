@@ -75,7 +75,11 @@ def start_client(server, home: Path, *more: str) -> subprocess.Popen:
     environment |= {"XDG_CONFIG_HOME": str(home / "config"), "OMP_NUM_THREADS": "1"}
     line = [sys.executable, "-m", "nnvalue", "locate", "--host", server.url, *LINE, "--out", str(home / "run"), *more]
     with (home / "output").open("ab") as output:
-        return subprocess.Popen(line, env=environment, stdout=output, stderr=output, cwd=home)
+        return subprocess.Popen(
+            line, env=environment, stdout=output, stderr=output, cwd=home,
+            # A shell that runs the tests in the background has them, and what they start, ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
 
 
 def wait_for(server, executed: int) -> None:
