@@ -8,7 +8,9 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 
+from nnvalue.cli.main import cli, main
 from nnvalue.cli.show import strip
 from tests import tiny
 
@@ -112,12 +114,19 @@ def test_models_says_what_is_known():
         (["inspect", "."], 1, "has no manifest.json"),
     ],
 )
-def test_bad_input_gets_one_sentence(tmp_path, arguments, code, message):
-    done = run(*arguments, *(["--out", tmp_path / "out"] if arguments[0] == "locate" else []), cwd=tmp_path)
-    assert done.returncode == code, done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+def test_bad_input_gets_one_sentence(tmp_path, monkeypatch, capsys, arguments, code, message):
+    """Through `main`, in this process: a process for each would take minutes."""
+    out = ["--out", str(tmp_path / "out")] if arguments[0] == "locate" else []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nnvalue.cli.locate._quiet_libraries", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["nnvalue", *arguments, *out])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    shown = capsys.readouterr()
+    assert stopped.value.code == code, shown.err
+    assert message in shown.err
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "out.work").exists()
 
@@ -139,17 +148,18 @@ def test_models_that_cannot_work_are_refused_in_one_sentence(tmp_path):
         assert not (tmp_path / "out").exists()
 
 
-def test_every_question_has_a_folder_of_its_own(tmp_path):
+def test_every_question_has_a_folder_of_its_own(tmp_path, monkeypatch):
     """The README's lines can be typed one after the other."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nnvalue.cli.locate._quiet_libraries", lambda: None)
     for more in ([], ["--threshold", "0.2"], ["--site", "down_in"]):
-        assert run("locate", *SMALL, *more, cwd=tmp_path).returncode == 0
+        assert CliRunner().invoke(cli, ["locate", *SMALL, *more], catch_exceptions=False).exit_code == 0
     assert len(list(tmp_path.glob("runs/organism-power-*"))) == 3
-    assert run("locate", *SMALL, "--out", "odd[/name]", cwd=tmp_path).returncode == 0
+    named = CliRunner().invoke(cli, ["locate", *SMALL, "--out", "odd[/name]"], catch_exceptions=False)
+    assert named.exit_code == 0
 
 
 def test_a_full_disk_is_one_sentence_and_the_work_goes_on_later(tmp_path, monkeypatch, capsys):
-    from nnvalue.cli.main import main
-
     real, calls = os.fsync, []
 
     def nearly_full(descriptor):
@@ -173,8 +183,6 @@ def test_a_full_disk_is_one_sentence_and_the_work_goes_on_later(tmp_path, monkey
 
 
 def test_whatever_a_library_throws_is_one_sentence(tmp_path, monkeypatch, capsys):
-    from nnvalue.cli.main import main
-
     def break_down(*_arguments, **_options):
         raise TypeError("something\nodd")
 

@@ -99,7 +99,7 @@ def test_groups_are_left_out():
 
 def test_the_shared_part_is_taken_off_scores_tests_and_null(organism, edition):
     """Two values: what is left of each is half the difference between them, in the test as in the score."""
-    settings = {"values": ("power", "tradition"), "situations": 14, "folds": 7, "max_new_tokens": 32}
+    settings = {"values": ("power", "tradition"), "situations": 8, "folds": 4, "max_new_tokens": 32}
     plain = locate(organism, **settings, null=False)
     found = locate(organism, **settings, remove_shared=True, selection=TopK(50))
     half = (plain.maps["score"][0] - plain.maps["score"][1]) / 2

@@ -13,7 +13,7 @@ from nnvalue.locator.significance import paired_test, q_values
 from nnvalue.models import generate_responses, generation
 from nnvalue.values import POLES
 
-SMALL = {"values": ("power",), "situations": 14, "folds": 7, "max_new_tokens": 32}
+SMALL = {"values": ("power",), "situations": 8, "folds": 4, "max_new_tokens": 32}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def found(organism):
 
 def moments_of(organism, edition, null_of=None, value="power"):
     """Both arms generated anew, the A/A ones without a thought for what is known already."""
-    contrasts = build_contrasts(edition, value, situations=14, folds=7, null_of=null_of)
+    contrasts = build_contrasts(edition, value, situations=8, folds=4, null_of=null_of)
     arms = [
         generate_responses(organism, [getattr(contrast, pole) for contrast in contrasts], max_new_tokens=32)
         for pole in POLES
@@ -48,7 +48,7 @@ def test_called_are_those_beyond_both_test_and_null(found, by_hand):
     bar = np.quantile(np.abs(null[null != 0]), 0.95)
     means = real.firing.fold_means()
     q = q_values(paired_test([means])).numpy()
-    difference = (real.firing.total.sum(0) / 14).numpy()
+    difference = (real.firing.total.sum(0) / 8).numpy()
     expected = (np.abs(delta(real)) > bar) & (q < 0.05) & (np.sign(delta(real)) == np.sign(difference))
     assert (found.maps["called"][0] == expected).all()
     assert np.allclose(found.maps["q"][0], q)
@@ -74,7 +74,7 @@ def test_the_words_say_what_the_numbers_say(found):
 
 def test_the_responses_of_the_null_are_kept_and_marked(found):
     table = found.response_table()
-    assert [sum(row["null"] == kind for row in table) for kind in (False, True)] == [28, 28]
+    assert [sum(row["null"] == kind for row in table) for kind in (False, True)] == [16, 16]
     own = {(row["pole"], row["situation_id"]): row["system"] for row in table if not row["null"]}
     assert all(row["system"] != own[row["pole"], row["situation_id"]] for row in table if row["null"])
 
@@ -117,7 +117,7 @@ def test_methods_are_compared_on_the_same_responses(organism, found, tmp_path, m
     assert n_generated == len(generated) - n_generated  # once for all methods
     assert list(compared["firing_difference"]) == list(found)
     assert np.array_equal(compared["mean_difference"].maps["called"], alone.maps["called"])
-    assert compared["effect_size"].config["counts"]["power"]["tokens"] == {"positive": 14, "negative": 14}
+    assert compared["effect_size"].config["counts"]["power"]["tokens"] == {"positive": 8, "negative": 8}
     saved = {name: ValueNeurons.load(tmp_path / "out" / name) for name in names}
     assert all(list(saved[name]) == list(compared[name]) for name in names)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
