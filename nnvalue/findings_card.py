@@ -120,7 +120,7 @@ def significance_in_words(found: ValueNeurons) -> list[str]:
             worst = max(nulls[value]["delta_bar"] for value in inside)
             sentences.append(
                 f"A threshold of {bound} on |δ| lies inside noise for {len(inside)} of {len(nulls)} values: "
-                f"descriptions of one pole differ by up to {worst:.3f} (95 % quantile)."
+                f"texts of one pole differ by up to {worst:.3f} (95 % quantile)."
             )
     return sentences
 

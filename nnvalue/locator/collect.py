@@ -36,7 +36,8 @@ _COUNTING, _RANKING = "collecting activations", "taking quantiles"
 _DTYPES = ("float32", "bfloat16", "float16")
 _DONE, _DTYPE = "batches_done", "dtype"
 _CHEAP_WRITE_SECONDS = 0.5
-_LEAN = {"use_cache": False, "logits_to_keep": 1}
+LEAN = {"use_cache": False, "logits_to_keep": 1}
+"""Of a pass that is read for its activations only."""
 
 
 def gather_contrasts(
@@ -187,7 +188,7 @@ def sum_contrasts(
     with model.session(backend=backend):
         total, dtype = None, ""
         for left, (ids, attention, *masks) in zip(range(len(batches) - 1, -1, -1), batches, strict=True):
-            with torch.no_grad(), model.trace(ids, attention_mask=attention, **_LEAN) as tracer:
+            with torch.no_grad(), model.trace(ids, attention_mask=attention, **LEAN) as tracer:
                 part, dtype = collect_contrasts(model, sites, masks, readings)
                 if not left:
                     tracer.stop()
@@ -273,7 +274,7 @@ def sum_digits(
     with model.session(backend=backend):
         totals, dtype = [], ""
         for left, (ids, attention, counted) in zip(range(len(batches) - 1, -1, -1), batches, strict=True):
-            with torch.no_grad(), model.trace(ids, attention_mask=attention, **_LEAN) as tracer:
+            with torch.no_grad(), model.trace(ids, attention_mask=attention, **LEAN) as tracer:
                 tables = []
                 for site, indices, prefix in zip(sites, neurons, prefixes, strict=True):
                     activation = read_activation(model, site)

@@ -25,7 +25,7 @@ from nnvalue.progress import Progress
 from nnvalue.prompts import Prompt
 from nnvalue.values import POLES
 
-Moments = dict[Reading, ContrastMoments]
+ReadingMoments = dict[Reading, ContrastMoments]
 _ALL = slice(None)
 
 
@@ -61,6 +61,7 @@ class Gathering:
         self._rates: dict[tuple[Reading, str | None], dict[int | None, Tensor]] = {}
         self._known_universal: dict[str, Tensor] = {}
         self._gathered: set[tuple[str, str | None]] = set()
+        self._last_responses: dict[tuple[str, str, bool], list[Response]] = {}
 
     @property
     def steps(self) -> int:
@@ -82,7 +83,15 @@ class Gathering:
         return [next(arm for arm in pair if arm.id not in known) for pair in arms]
 
     def responses(self, value: str, pole: str, other: bool = False) -> list[Response]:
-        """Those to `prompts`, contrast by contrast."""
+        """Those to `prompts`, contrast by contrast; the last value's are held, as they are asked for many times."""
+        key = (value, pole, other)
+        if any(held != value for held, *_ in self._last_responses):
+            self._last_responses.clear()
+        if key not in self._last_responses:
+            self._last_responses[key] = self._made_responses(*key)
+        return self._last_responses[key]
+
+    def _made_responses(self, value: str, pole: str, other: bool) -> list[Response]:
         prompts = self.prompts(value, pole, other)
         tokenizer = self.subject.tokenizer
         if self._config.responses == "dataset":
@@ -108,7 +117,7 @@ class Gathering:
         end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else self.subject.pad_id
         return Response(prompt.id, encode_prompt(tokenizer, prompt), (*ids, end), text, True)
 
-    def moments(self, value: str, null_of: str | None = None) -> Moments:
+    def moments(self, value: str, null_of: str | None = None) -> ReadingMoments:
         """Of a value's contrasts, or of the A/A contrasts of one of its poles."""
         moments = gather_readings(
             self.subject,
@@ -122,7 +131,7 @@ class Gathering:
             self._step_done(len(POLES))
         return moments
 
-    def crossed(self, value: str) -> dict[str, Moments]:
+    def crossed(self, value: str) -> dict[str, ReadingMoments]:
         """Either pole's responses under both prompts, contrasted by `prompt` (same text) or `text` (same prompt)."""
         here, there = (self.responses(value, pole) for pole in POLES)
         swapped = [
@@ -143,7 +152,7 @@ class Gathering:
         method: Method,
         reading: Reading,
         members: Sequence[str],
-        parts: Sequence[Moments],
+        parts: Sequence[ReadingMoments],
         folds: slice = _ALL,
         null_of: str | None = None,
     ) -> Evidence:
@@ -169,7 +178,7 @@ class Gathering:
         )
 
     def paired_differences(
-        self, method: Method, reading: Reading, value: str, part: Moments
+        self, method: Method, reading: Reading, value: str, part: ReadingMoments
     ) -> tuple[Tensor, Tensor] | None:
         """What a method's test is about: its mean over contrasts `[layer, neuron]`, and in every fold that has any.
 

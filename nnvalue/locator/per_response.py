@@ -15,13 +15,12 @@ from torch import Tensor
 
 from nnvalue.artifacts import Journal
 from nnvalue.errors import NumericalError, ResultError, UnknownNameError
-from nnvalue.locator.collect import Stage, load_of
+from nnvalue.locator.collect import LEAN, Stage, load_of
 from nnvalue.locator.readings import Reading, TeacherForcedBatches, response_length, teacher_forced
 from nnvalue.models import Bundle, Load, Response, Subject
 from nnvalue.progress import Progress, silent
 from nnvalue.traces import collect_moments, gradient_products, read_activation
 
-_LEAN = {"use_cache": False, "logits_to_keep": 1}
 MOST_BYTES = 2**31
 """That one kind of vectors may take on disk, for one value or one of its nulls; in memory it is a few times that."""
 _GRADIENT_SHARE = 4  # a pass that keeps its graph gets so many times fewer tokens
@@ -126,7 +125,7 @@ def means_of(
     with model.session(backend=backend):
         vectors = []
         for left, (ids, attention, counted), weight in zip(countdown, batches, weights, strict=True):
-            with torch.no_grad(), model.trace(ids, attention_mask=attention, **_LEAN) as tracer:
+            with torch.no_grad(), model.trace(ids, attention_mask=attention, **LEAN) as tracer:
                 part = collect_moments(model, sites, counted, weight)[1].to("cpu")
                 if not left:
                     tracer.stop()

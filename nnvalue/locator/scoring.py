@@ -11,10 +11,9 @@ from torch import Tensor
 
 from nnvalue.findings import ValueNeurons, build_table
 from nnvalue.locator.config import LocateConfig
-from nnvalue.locator.gathering import Gathering
-from nnvalue.locator.gathering import Moments as MemberMoments
+from nnvalue.locator.gathering import Gathering, ReadingMoments
 from nnvalue.locator.likeness import between_values
-from nnvalue.locator.methods import Evidence, get_method
+from nnvalue.locator.methods import Evidence, Poles, get_method
 from nnvalue.locator.quantiles import exact_quantiles
 from nnvalue.locator.response_table import responses_parquet
 from nnvalue.locator.score import cohens_d, split_half_reliability
@@ -83,16 +82,16 @@ class Scoring:
         return replace(found, config={**found.config, "between_values": between})
 
     def _evidence(
-        self, members: Sequence[str], parts: Sequence[MemberMoments], folds: slice = _ALL, null_of: str | None = None
+        self, members: Sequence[str], parts: Sequence[ReadingMoments], folds: slice = _ALL, null_of: str | None = None
     ) -> Any:
         return self._gathering.evidence(self._method, self._reading, members, parts, folds, null_of)
 
-    def _pooled(self, parts: Sequence[MemberMoments]) -> Any:
+    def _pooled(self, parts: Sequence[ReadingMoments]) -> Poles:
         """Both poles' moments over all members."""
         return Evidence({self._reading: [part[self._reading] for part in parts]}, {}, ()).pooled(self._reading)
 
     def _score(
-        self, members: Sequence[str], parts: Sequence[MemberMoments], folds: slice = _ALL, null_of: str | None = None
+        self, members: Sequence[str], parts: Sequence[ReadingMoments], folds: slice = _ALL, null_of: str | None = None
     ) -> Tensor:
         score = self._method.score(self._evidence(members, parts, folds, null_of), self._reading)
         return score - self._shared(folds, null_of) if self._config.remove_shared else score
@@ -108,7 +107,7 @@ class Scoring:
             self._known_shared[key] = total / len(self._gathering.contrasts)
         return self._known_shared[key]
 
-    def _paired(self, members: Sequence[str], parts: Sequence[MemberMoments]) -> list[tuple[Tensor, Tensor]]:
+    def _paired(self, members: Sequence[str], parts: Sequence[ReadingMoments]) -> list[tuple[Tensor, Tensor]]:
         """What the test is about, as `Gathering.paired_differences` has it; nothing if there is no test.
 
         Without the shared part it is a weighted sum over all basic values of the run, whose weights are 1/members for a
@@ -129,7 +128,7 @@ class Scoring:
         return found
 
     def _significance(
-        self, members: Sequence[str], parts: Sequence[MemberMoments], found: dict[str, Tensor]
+        self, members: Sequence[str], parts: Sequence[ReadingMoments], found: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor, dict[str, Any] | None]:
         """Of each neuron q and whether it is called, `[layer, neuron]`, and the figures.
 

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from nnvalue.artifacts import Journal
-from nnvalue.locator.collect import Stage, check_delivery, load_of, running_sums
+from nnvalue.locator.collect import LEAN, Stage, check_delivery, load_of, running_sums
 from nnvalue.models import Bundle, Subject, pad_left, plan_batches
 from nnvalue.progress import Progress, silent
 from nnvalue.traces import count_loudest
 
 LOUDEST, SHARE = 50, 0.8  # as published by CNA (2605.12290)
-_LEAN = {"use_cache": False, "logits_to_keep": 1}
 
 
 def universal_neurons(
@@ -64,7 +63,7 @@ def sum_loudest(
     with model.session(backend=backend):
         total = None
         for left, (ids, attention) in zip(range(len(batches) - 1, -1, -1), batches, strict=True):
-            with torch.no_grad(), model.trace(ids, attention_mask=attention, **_LEAN) as tracer:
+            with torch.no_grad(), model.trace(ids, attention_mask=attention, **LEAN) as tracer:
                 part = count_loudest(model, sites, attention, k)
                 if not left:
                     tracer.stop()
