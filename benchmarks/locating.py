@@ -2,6 +2,8 @@
 
     python -m benchmarks.locating --organism FOLDER --gold FOLDER [--organism … --gold …] [--seeds 3] [--save] [--quick]
 
+What was measured with one data seed of one organism is kept in `--work`, so a run that was stopped goes on there.
+
 Scores come from the `locate` split, in one run for all methods, once for each data seed (other situations, descriptions
 and answers); the gold of each organism (`benchmarks.gold`) from the `test` split. A neuron matters if its |effect| is
 among the top 3 % of the organism's neurons. Each method's |score| then ranks all neurons:
@@ -28,6 +30,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,7 @@ from torch import Tensor
 
 from benchmarks.gold import GOLDS, forks, load_gold, set_gains
 from benchmarks.measure import finish
-from nnvalue.artifacts import Journal
+from nnvalue.artifacts import Journal, digest, library_versions, read_json, write_json
 from nnvalue.dataset import build_contrasts, load_valueinsight, neutral_prompt
 from nnvalue.locator import (
     Evidence,
@@ -154,6 +157,27 @@ def measure(subject: Subject, gold_folder: Path, seed: int, **settings: Any) -> 
     return rows
 
 
+def measure_once(work: Path, subject: Subject, gold_folder: Path, seed: int, **settings: Any) -> dict[str, Any]:
+    """As `measure`; figures are kept in `work` and taken from there if they are of the same organism and settings."""
+    facts = {
+        "organism": subject.identity()["weights_sample_sha256"],
+        "gold": [
+            sha256((gold_folder / f"{value}.safetensors").read_bytes()).hexdigest() for value in settings["values"]
+        ],
+        "dataset": load_valueinsight().fingerprint,
+        "versions": library_versions(),
+        "seed": seed,
+        **settings,
+    }
+    path = work / f"{digest(facts)[:16]}.json"
+    if path.exists():
+        return read_json(path)["figures"]
+    figures = measure(subject, gold_folder, seed, **settings)
+    work.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"facts": facts, "figures": figures})
+    return figures
+
+
 def costs(subject: Subject, methods: Sequence[str], value: str, situations: int) -> dict[str, float]:
     """Processor seconds of each method on given answers to one value's contrasts, over those of `firing_difference`."""
     edition = load_valueinsight()
@@ -229,11 +253,12 @@ def against_the_blind(measured: Sequence[Sequence[Any]], method: str) -> dict[st
 @click.option("--seeds", default=3, show_default=True, help="Data seeds.")
 @click.option("--situations", default=32, show_default=True)
 @click.option("--value", "values", multiple=True, help="Default: all ten.")
+@click.option("--work", type=click.Path(path_type=Path), default=Path("runs/locating"), show_default=True)
 @click.option("--save", is_flag=True, help="Keep the table in benchmarks/results/.")
 @click.option("--quick", is_flag=True, help="One data seed, two folds, without the null.")
 def main(
     organisms: tuple[Path, ...], golds: tuple[Path, ...], seeds: int, situations: int, values: tuple[str, ...],
-    save: bool, quick: bool,
+    work: Path, save: bool, quick: bool,
 ) -> None:  # fmt: skip
     """Measure, print, and keep."""
     if len(golds) != max(1, len(organisms)):
@@ -245,7 +270,7 @@ def main(
         seeds, settings = 1, {**settings, "situations": 4, "null": False}
     subjects = [open_model(folder) for folder in organisms or (None,)]
     measured = [
-        [measure(subject, gold, seed, **settings) for seed in range(seeds)]
+        [measure_once(work, subject, gold, seed, **settings) for seed in range(seeds)]
         for subject, gold in zip(subjects, golds, strict=True)
     ]
     table = summarise(measured)

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.locating import against_the_blind, average_precision, figures_of, over_organisms, summarise
+from benchmarks import locating
+from benchmarks.locating import (
+    against_the_blind,
+    average_precision,
+    figures_of,
+    measure_once,
+    over_organisms,
+    summarise,
+)
 
 
 def test_average_precision_by_hand():
@@ -39,3 +47,18 @@ def test_the_best_blind_baseline_is_chosen_for_each_run():
     run = {name: {"v": {"auprc_ablation": x}} for name, x in zip(names, (0.1, 0.2, 0.05, 0.1), strict=True)}
     measured = [[{**run, "m": {"v": {"auprc_ablation": 0.3}}}, {**run, "m": {"v": {"auprc_ablation": 0.5}}}]]
     assert against_the_blind(measured, "m")["v"][0] == pytest.approx((1.5 + 2.5) / 2)
+
+
+def test_what_was_measured_is_taken_from_the_work_folder_only_if_it_is_of_the_same(organism, tmp_path, monkeypatch):
+    """Two data seeds are two measurements, a changed gold is another one, and the same again is none."""
+    measured = []
+    monkeypatch.setattr(locating, "measure", lambda *_, **settings: measured.append(settings) or {"n": len(measured)})
+    gold = tmp_path / "power.safetensors"
+    gold.write_bytes(b"one")
+
+    def run(seed):
+        return measure_once(tmp_path / "work", organism, tmp_path, seed, values=["power"], situations=4)["n"]
+
+    assert [run(0), run(1), run(0), run(1)] == [1, 2, 1, 2]
+    gold.write_bytes(b"another")
+    assert [run(0), run(0)] == [3, 3]
