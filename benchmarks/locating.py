@@ -263,9 +263,13 @@ def main(
     """Measure, print, and keep."""
     if len(golds) != max(1, len(organisms)):
         raise click.UsageError("Give a --gold for each --organism.")
+    values = values or tuple(load_valueinsight().values())
+    for path in (folder / f"{value}.safetensors" for folder in golds for value in values):
+        if not path.exists():
+            raise click.UsageError(f"There is no {path}; benchmarks.gold makes it.")
     for method in BLIND:
         register_method(method)
-    settings: dict[str, Any] = {"situations": situations, "values": values or load_valueinsight().values()}
+    settings: dict[str, Any] = {"situations": situations, "values": list(values)}
     if quick:
         seeds, settings = 1, {**settings, "situations": 4, "null": False}
     subjects = [open_model(folder) for folder in organisms or (None,)]
