@@ -106,7 +106,7 @@ def significance_in_words(found: ValueNeurons) -> list[str]:
     called = sum(sum(null["called"].values()) for null in nulls.values())
     beyond = {
         bound: sum(null["delta_beyond"][bound] for null in nulls.values())
-        for bound in next(iter(nulls.values()))["delta_beyond"]
+        for bound in sorted(next(iter(nulls.values()))["delta_beyond"])
     }
     fixed = " and ".join(f"{count:,} (|δ| ≥ {bound})" for bound, count in beyond.items())
     sentences = [

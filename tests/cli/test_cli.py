@@ -70,10 +70,14 @@ def test_json_is_one_object_with_the_figures_of_the_table(located):
 
 
 def test_inspect_shows_a_saved_result(located):
-    out, _ = located
+    """In the words of `locate`, of the parts and of the whole."""
+    out, shown = located
     done = run("inspect", out, "--value", "power", "--top", "1")
     assert done.returncode == 0
     assert "power" in done.stdout
+    whole = shown[shown.index("Where they sit") : shown.index("Written to")]
+    assert "fixed thresholds" in whole.replace("\n", " ")
+    assert whole in run("inspect", out).stdout
 
 
 def test_models_says_what_is_known():

@@ -29,7 +29,7 @@ from tests.remote.conftest import NAME, SENTINEL
 from tests.remote.strangers import run_stranger
 
 SMALL = {"values": ("power", "benevolence"), "situations": 6, "folds": 3, "null": False}
-LAYERS, WIDTH = 4, 640
+LAYERS, WIDTH = 5, 512
 ROOT = Path(__file__).parents[2]
 
 
@@ -140,7 +140,7 @@ def test_what_comes_back_has_the_size_of_the_model(organism, remote, server, rea
 
 def test_q95_comes_from_passes_over_the_chosen_neurons_only(organism, remote, server):
     poles, _ = responses_of(organism, 4)
-    neurons = torch.tensor([[0, 5], [3, 600]])
+    neurons = torch.tensor([[0, 5], [3, 500]])
     before = len(server.log("executed"))
     there = exact_quantiles(remote, poles[0], "gate", neurons, dtype="float32")
     assert torch.equal(there, exact_quantiles(organism, poles[0], "gate", neurons))
