@@ -37,7 +37,8 @@ OPTIONS = tuple(sorted({option for form in FORMS for option in form.options} | {
 POOL = 16  # batches drawn together and sorted by length, so that little is padding; lessons end where a pool does
 PROMPT_SHARE, PROMPT_WEIGHT = 0.15, 0.6  # of prompt tokens that are targets too, and their weight; an answer's is 1
 DECISIVE_WEIGHT = 6.0  # of the tokens that decide which way an answer goes: they are few, and the rest is style
-BEGINNING_WEIGHT = 0.7  # of the beginning's tokens in the first lesson, where much follows from what came before
+BEGINNING_WEIGHT = 0.7  # of the beginning's tokens in the first lesson: a description keeps to one pole, and what an
+# attribute means follows it
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The embedded organism on texts, portraits and roles that it was never trained on.
+"""The embedded organism on situations, descriptions and roles that it was never trained on, and on portraits it knows.
 
 Fewer of each than the recipe measures, so that the suite stays quick; the card has all of them.
 """
