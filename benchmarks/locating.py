@@ -30,6 +30,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,19 @@ BLIND = (
 )
 
 
+@dataclass(frozen=True)
+class MapsOnly:
+    """Selects nothing: only maps are needed, and the percentiles of what is selected would take most of a run."""
+
+    def size(self, neurons: int) -> int:
+        """How many neurons of a pole, out of so many."""
+        return 0
+
+    def keep(self, ranked: Tensor) -> int:
+        """How many of a pole's ranked scores are selected."""
+        return 0
+
+
 def average_precision(score: np.ndarray, matters: np.ndarray) -> float:
     """Mean precision at the rank of each neuron that matters; ties are broken against the method.
 
@@ -138,7 +152,7 @@ def measure(subject: Subject, gold_folder: Path, seed: int, **settings: Any) -> 
     methods = [name for name in method_names() if several or "firing_rates" not in get_method(name).needs]
     identity = {name: subject.identity()[name] for name in ("config_sha256", "weights_sample_sha256")}
     golds = load_gold(gold_folder, settings["values"], {**identity, "dataset": load_valueinsight().fingerprint})
-    compared = compare_methods(methods, subject, seed=seed, **settings)
+    compared = compare_methods(methods, subject, seed=seed, selection=MapsOnly(), **settings)
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     model, edition = subject.model._module, load_valueinsight()
     asked = {value: forks(edition, value, SET_SITUATIONS, subject.tokenizer, seed=0) for value in settings["values"]}
@@ -228,20 +242,20 @@ def summarise(measured: Sequence[Sequence[Mapping[str, Mapping[str, Mapping[str,
     return table
 
 
-def against_the_blind(measured: Sequence[Sequence[Any]], method: str) -> dict[str, dict[str, Any]]:
-    """By value: how many times a method's AUPRC under ablation is that of the best blind baseline, over organisms.
+def ratios(measured: Sequence[Sequence[Any]], method: str, others: Sequence[str]) -> dict[str, Any]:
+    """By value: how many times a method's AUPRC under ablation is that of the best of some others, over organisms.
 
-    The best baseline is chosen for each value, organism and data seed, so that it has every advantage.
+    The best one is chosen for each value, organism and data seed, so that it has every advantage.
     """
     values = measured[0][0][method]
     key = f"auprc_{PRIMARY}"
     found = {}
     for value in values:
-        ratios = [
-            float(np.mean([run[method][value][key] / max(run[b.name][value][key] for b in BLIND) for run in runs]))
+        per_organism = [
+            float(np.mean([run[method][value][key] / max(run[other][value][key] for other in others) for run in runs]))
             for runs in measured
         ]
-        found[value] = over_organisms(ratios)
+        found[value] = over_organisms(per_organism)
     return found
 
 
@@ -281,12 +295,14 @@ def main(
     several = [name for name in table if "firing_rates" not in get_method(name).needs]
     cost = costs(subjects[0], several, settings["values"][0], settings["situations"])
     _print(table, cost)
-    best = max((name for name in table if not name.startswith("blind_")), key=lambda n: table[n][f"auprc_{PRIMARY}"][0])
+    blind = [method.name for method in BLIND]
+    candidates = dict.fromkeys((LocateConfig().method, "firing_difference", "attribution"))
     finish("locating", {
         "organisms": len(subjects), "data_seeds": seeds, "values": len(settings["values"]),
         "situations": settings["situations"], "top_share": TOP_SHARE, "golds": list(GOLDS),
         "table": table, "cost": cost,
-        "against_the_best_blind": {name: against_the_blind(measured, name) for name in {best, "firing_difference"}},
+        "against_the_best_blind": {name: ratios(measured, name, blind) for name in candidates},
+        "against_attribution": ratios(measured, LocateConfig().method, ["attribution"]),
     }, save)  # fmt: skip
 
 

@@ -36,9 +36,12 @@ class _Situations(click.ParamType):
 @click.option("--framework", help="An embedded framework or a YAML file. Default: that of the dataset.")
 @click.option("--dataset", help="valueinsight (default), moral_foundations, or a folder in the same form.")
 @click.option("--situations", type=_Situations(), default=32, show_default=True, help="Situations a value, or all.")
-@click.option("--method", default="firing_difference", show_default=True, help="How neurons are scored; a,b compares.")
+@click.option("--method", default="prompt_difference", show_default=True, help="How neurons are scored; a,b compares.")
 @click.option("--site", help="Where neurons are read: gate or down_in. Default: the method's own.")
 @click.option("--tokens", help="Which tokens count: response, last_prompt or prompt. Default: the method's own.")
+@click.option(
+    "--texts", help="Read each prompt's own response, or both poles' under either. Default: the method's own."
+)
 @click.option("--responses", default="model", show_default=True, help="Who answers: model, or dataset (its sentences).")
 @click.option("--crossed", is_flag=True, help="Tell the prompt's part of a score from the text's.")
 @click.option("--remove-shared", is_flag=True, help="Take off what the scores of all values have in common.")
@@ -68,10 +71,10 @@ def command(
 ) -> None:
     """Find which neurons of a model carry which value.
 
-    Every situation is answered under a description of either pole of a value; neurons are ranked by how much more
-    often they fire under one than under the other, or by another method; --method a,b,c compares several. A neuron is
-    called where it differs by more than descriptions of the same pole do. A run that was stopped goes on when it is
-    started again.
+    Every situation is answered under a description of either pole of a value; neurons are ranked by how much the
+    description moves them on the same texts, or by another method; --method firing_difference is ValueLocate's, and
+    a,b,c compares several. A neuron is called where it differs by more than descriptions of the same pole do. A run
+    that was stopped goes on when it is started again.
     """
     from rich.console import Console
 

@@ -38,7 +38,7 @@ def print_findings(console: Console, found: ValueNeurons, top: int) -> None:
     console.print(
         f"{found.config['model']['name']}: {len(found):,} value neurons of {len(found.values)} values, out of "
         f"{found.layers} layers × {found.width:,} = {total:,} neurons; site {settings['site']}, "
-        f"{settings['tokens'].replace('_', ' ')} tokens; "
+        f"{settings['tokens'].replace('_', ' ')} tokens{' of the same texts' * (settings.get('texts') == 'both')}; "
         f"{describe_selection(settings['selection'])}.",
         markup=False,
         highlight=False,

@@ -74,7 +74,7 @@ def gather_readings(
     Args:
         positive, negative: the responses under either pole, contrast by contrast.
         folds: the fold of each contrast, from 0.
-        readings: what to read; at least one.
+        readings: what to read; at least one. Their `texts` are a matter of which responses are given.
 
     Raises:
         NumericalError: NaN or infinity at a site; names the layers.
@@ -97,7 +97,7 @@ def gather_readings(
     batches = ContrastBatches(subject, positive, negative, places, readings, batch_tokens)
     sums = running_sums(
         subject, batches.loads, batches.sums_of, [batches.zero() for _ in places], journal,
-        f"{journal_key}-{'-'.join(f'{site}-{tokens}' for site, tokens in readings)}-fold",
+        f"{journal_key}-{'-'.join('-'.join(reading) for reading in readings)}-fold",
         Stage(_COUNTING, len(batches.loads), progress),
     )  # fmt: skip
     dtypes = {str(made.pop(_DTYPE).dtype).removeprefix("torch.") for made in sums if _DTYPE in made}
@@ -132,7 +132,7 @@ class ContrastBatches:
         self._subject, self._poles = subject, (positive, negative)
         self._names = [site for site in SITES if any(reading.site == site for reading in readings)]
         self._choices = list(dict.fromkeys(reading.tokens for reading in readings))
-        self._readings = [(self._names.index(site), self._choices.index(tokens)) for site, tokens in readings]
+        self._readings = [(self._names.index(one.site), self._choices.index(one.tokens)) for one in readings]
         lengths = [max(map(response_length, pair)) for pair in zip(positive, negative, strict=True)]
         self.plan: list[list[int]] = []
         self.loads: list[Load] = []

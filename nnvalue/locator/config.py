@@ -21,10 +21,11 @@ class LocateConfig:
     framework: an embedded framework's name, or the path of a YAML file; None for that of the dataset.
     situations: how many situations a value is asked about; None for all of the dataset's `locate` split.
     folds: at most so many folds of situations and descriptions.
-    method: how neurons are scored, one of `method_names()`.
+    method: how neurons are scored, one of `method_names()`; `firing_difference` is ValueLocate's.
     site: `gate` or `down_in`; None for the method's own.
     tokens: which tokens count: `response`, `last_prompt` or `prompt`; None for the method's own. Where the prompt alone
         is read, nothing is generated.
+    texts: `own` response of each prompt, or `both` poles' responses under either prompt; None for the method's own.
     remove_shared: whether the mean score of all basic values of the run is taken off every score, test and null, so
         that what all values have in common (valence, following an instruction) does not count.
     responses: who answers, `model` or `dataset`: the latter's pairs of sentences that differ in a value only, after one
@@ -45,9 +46,10 @@ class LocateConfig:
     framework: str | None = None
     situations: int | None = 32
     folds: int = 16
-    method: str = "firing_difference"
+    method: str = "prompt_difference"
     site: str | None = None
     tokens: str | None = None
+    texts: str | None = None
     responses: str = "model"
     remove_shared: bool = False
     selection: Selection = field(default_factory=TopK)
@@ -69,19 +71,21 @@ class LocateConfig:
         if isinstance(self.selection, Threshold) and (self.method != "firing_difference" or self.remove_shared):
             raise InvalidInputError(
                 f"A threshold is a difference of firing rates and does not fit the scores of {self.method}"
-                f"{' without their shared part' if self.remove_shared else ''}; select by top-k."
+                f"{' without their shared part' if self.remove_shared else ''}; select by top-k"
+                f"{'' if self.method == 'firing_difference' else ', or choose the method firing_difference'}."
             )
         if self.responses not in RESPONSES:
             raise UnknownNameError("source of responses", self.responses, RESPONSES)
-        if self.responses == "dataset" and (self.crossed or self.reading.tokens != "response"):
+        if self.responses == "dataset" and (self.crossed or self.reading[1:] != ("response", "own")):
             raise InvalidInputError(
-                "The dataset's sentences follow the same prompt under both poles, so prompts tell nothing; read "
-                "response tokens and leave out crossed, or let the model answer."
+                "The dataset's sentences follow the same prompt under both poles, so prompts tell nothing; leave out "
+                "crossed and choose a method that reads each pole's own response (mean_difference), or let the model "
+                "answer."
             )
-        if self.crossed and (self.reading.tokens != "response" or get_method(self.method).needs - {"universal"}):
+        if self.crossed and (self.reading[1:] != ("response", "own") or get_method(self.method).needs - {"universal"}):
             raise InvalidInputError(
-                f"crossed reads responses under both prompts, and {self.method} reads prompts alone, or more than "
-                f"moments; choose another method, or --tokens response."
+                f"crossed tells prompt from text in each prompt's own response, and {self.method} reads prompts alone, "
+                f"both texts already, or more than moments; choose another method, e.g. firing_difference."
             )
         if self.only_called and get_method(self.method).paired is None:
             raise InvalidInputError(
@@ -95,6 +99,6 @@ class LocateConfig:
 
     @property
     def reading(self) -> Reading:
-        """What is read. Raises UnknownNameError for a method, site or choice of tokens that does not exist."""
+        """What is read. Raises UnknownNameError for a method, site or choice that does not exist."""
         own = get_method(self.method).reading
-        return Reading(self.site or own.site, self.tokens or own.tokens).check()
+        return Reading(self.site or own.site, self.tokens or own.tokens, self.texts or own.texts).check()

@@ -17,7 +17,7 @@ from nnvalue.locator.config import LocateConfig
 from nnvalue.locator.methods import Evidence, Method
 from nnvalue.locator.moments import ContrastMoments
 from nnvalue.locator.per_response import KINDS, gather_per_response
-from nnvalue.locator.readings import Reading
+from nnvalue.locator.readings import TEXTS, Reading
 from nnvalue.locator.score import HALVES
 from nnvalue.locator.universal import universal_neurons
 from nnvalue.models import Response, Subject, encode_prompt, generate_responses
@@ -119,13 +119,17 @@ class Gathering:
 
     def moments(self, value: str, null_of: str | None = None) -> ReadingMoments:
         """Of a value's contrasts, or of the A/A contrasts of one of its poles."""
-        moments = gather_readings(
-            self.subject,
-            *self._arms(value, null_of),
-            self._folds(value),
-            self._readings,
-            **self._how(value, null_of, "moments"),
-        )
+        moments = {}
+        for texts in TEXTS:
+            readings = [reading for reading in self._readings if reading.texts == texts]
+            if readings:
+                moments |= gather_readings(
+                    self.subject,
+                    *self._arms(value, null_of, texts),
+                    self._folds(value, texts),
+                    readings,
+                    **self._how(value, null_of, "moments"),
+                )
         if (value, null_of) not in self._gathered:
             self._gathered.add((value, null_of))
             self._step_done(len(POLES))
@@ -133,18 +137,18 @@ class Gathering:
 
     def crossed(self, value: str) -> dict[str, ReadingMoments]:
         """Either pole's responses under both prompts, contrasted by `prompt` (same text) or `text` (same prompt)."""
-        here, there = (self.responses(value, pole) for pole in POLES)
-        swapped = [
-            [replace(asked, token_ids=said.token_ids, text=said.text, finished=said.finished) for asked, said in pairs]
-            for pairs in (zip(here, there, strict=True), zip(there, here, strict=True))
-        ]
-        arms = {"prompt": (here + swapped[0], swapped[1] + there), "text": (here + swapped[1], swapped[0] + there)}
-        folds = 2 * self._folds(value)
+        by_prompt = self._arms(value, None, "both")
+        same_text = list(zip(*by_prompt, strict=True))
+        by_text = [[response for pair in same_text[first::2] for response in pair] for first in (0, 1)]
         return {
             effect: gather_readings(
-                self.subject, *pair, folds, self._readings, **self._how(value, None, f"{effect}-crossed")
+                self.subject,
+                *arms,
+                self._folds(value, "both"),
+                self._readings,
+                **self._how(value, None, f"{effect}-crossed"),
             )
-            for effect, pair in arms.items()
+            for effect, arms in (("prompt", by_prompt), ("text", by_text))
         }
 
     def evidence(
@@ -177,37 +181,32 @@ class Gathering:
             seed=self._config.seed,
         )
 
-    def paired_differences(
-        self, method: Method, reading: Reading, value: str, part: ReadingMoments
-    ) -> tuple[Tensor, Tensor] | None:
-        """What a method's test is about: its mean over contrasts `[layer, neuron]`, and in every fold that has any.
-
-        None if the method has no test.
-        """
-        if method.paired is None:
-            return None
-        if method.paired in ("firing", "mean"):
-            paired = getattr(part[reading], method.paired)
-            return paired.mean(), paired.fold_means()
-        vectors, fold_of = self._vectors_and_folds(method.paired, reading, value, _ALL, None)
-        difference = (vectors[:, 0] - vectors[:, 1]).double()
-        return difference.mean(0), torch.stack([difference[fold_of == fold].mean(0) for fold in fold_of.unique()])
-
     def stage(self, value: str, pole: str | None = None, null: bool = False) -> Progress:
         """Tells the listener what of which value is under way."""
         sign = {"positive": "+ ", "negative": "− ", None: ""}[pole]
         mark = f"{value} {sign}{'A/A ' if null else ''}"
         return lambda stage, done, total: self._progress(mark + stage, done, total)
 
-    def _arms(self, value: str, null_of: str | None) -> list[list[Response]]:
-        """The responses of a value's contrasts, or of the A/A contrasts of one of its poles."""
-        if null_of is None:
-            return [self.responses(value, pole) for pole in POLES]
-        known = {found.prompt_id: found for other in (False, True) for found in self.responses(value, null_of, other)}
-        return [[known[getattr(drawn, arm).id] for drawn in self._null[value, null_of]] for arm in POLES]
+    def _arms(self, value: str, null_of: str | None, texts: str = "own") -> list[list[Response]]:
+        """The responses of a value's contrasts, or of the A/A contrasts of one of its poles.
 
-    def _folds(self, value: str) -> list[int]:
-        return [contrast.fold for contrast in self.contrasts[value]]
+        With the texts `both` every contrast stands there twice: both its prompts with the positive arm's text, then
+        both with the negative arm's.
+        """
+        if null_of is None:
+            arms = [self.responses(value, pole) for pole in POLES]
+        else:
+            given = (response for other in (False, True) for response in self.responses(value, null_of, other))
+            known = {response.prompt_id: response for response in given}
+            arms = [[known[getattr(drawn, arm).id] for drawn in self._null[value, null_of]] for arm in POLES]
+        if texts == "own":
+            return arms
+        pairs = list(zip(*arms, strict=True))
+        return [[_followed(asked, said) for asked, two in zip(arm, pairs, strict=True) for said in two] for arm in arms]
+
+    def _folds(self, value: str, texts: str = "own") -> list[int]:
+        times = {"own": 1, "both": 2}[texts]
+        return [contrast.fold for contrast in self.contrasts[value] for _ in range(times)]
 
     def _how(self, value: str, null_of: str | None, what: str) -> dict[str, Any]:
         return {
@@ -218,18 +217,15 @@ class Gathering:
         }
 
     def _per_response(self, kind: str, reading: Reading, value: str, folds: slice, null_of: str | None) -> Tensor:
-        return self._vectors_and_folds(kind, reading, value, folds, null_of)[0]
-
-    def _vectors_and_folds(
-        self, kind: str, reading: Reading, value: str, folds: slice, null_of: str | None
-    ) -> tuple[Tensor, Tensor]:
         """Of the contrasts in some folds that have something to count on both sides; a mean of nothing is no zero."""
-        arms = self._arms(value, null_of)
+        arms = self._arms(value, null_of, reading.texts)
         vectors = gather_per_response(self.subject, *arms, kind, reading, **self._how(value, null_of, "responses"))
-        fold_of = torch.tensor(self._folds(value)[: len(vectors)])
+        if (kind, reading.texts) == ("products", "both"):
+            vectors[1::2] *= -1  # the negative arm's text: so it is the log-odds of the texts that is explained
+        fold_of = torch.tensor(self._folds(value, reading.texts)[: len(vectors)])
         counts = torch.tensor([[reading.count(one) for one in arm[: len(vectors)]] for arm in arms])
         wanted = torch.isin(fold_of, torch.arange(int(fold_of.max()) + 1)[folds]) & (counts > 0).all(0)
-        return vectors[wanted], fold_of[wanted]
+        return vectors[wanted]
 
     def _output_weights(self, layer: int) -> Tensor:
         down = self.subject.anatomy.down_in[layer].removesuffix(".input")
@@ -270,3 +266,8 @@ class Gathering:
                 progress=self._progress,
             )  # fmt: skip
         return self._known_universal[site]
+
+
+def _followed(asked: Response, said: Response) -> Response:
+    """A prompt, followed by what was said to another."""
+    return replace(asked, token_ids=said.token_ids, text=said.text, finished=said.finished)

@@ -32,7 +32,7 @@ from nnvalue.values import POLES
 
 _FIRST_LAYERS = 2  # that `contrastive` leaves out
 _LAPE_BAR = 0.95  # quantile of all firing rates that a class must pass
-_PAIRED = ("firing", "mean", "products")
+_PAIRED = ("firing", "mean")
 NEEDS = ("firing_rates", "universal", "means", "residuals", "products", "output_weights")
 """What methods may ask for besides moments: the fields of `Evidence`, and the kinds of `Evidence.per_response`."""
 
@@ -77,10 +77,10 @@ class Method:
     """A way to score neurons.
 
     score: (evidence, reading) -> float64 `[layer, neuron]`.
-    reading: the site and tokens it was published for; it may be asked for at others.
+    reading: the site, tokens and texts it was published for; it may be asked for at others.
     source: where it was published.
-    paired: the paired difference that its test is about: `firing` rates, `mean` activations or `products`; None if no
-        test belongs to it.
+    paired: the paired difference that its test is about: `firing` rates or `mean` activations; None if no test belongs
+        to it.
     needs: what of `NEEDS` must be in the evidence besides the moments.
     """
 
@@ -136,6 +136,15 @@ def mean_difference(evidence: Evidence, reading: Reading) -> Tensor:
     """Difference of mean activations."""
     positive, negative = evidence.pooled(reading)
     return positive.mean() - negative.mean()
+
+
+def prompt_difference(evidence: Evidence, reading: Reading) -> Tensor:
+    """Difference of mean activations on the same texts: what the prompt alone does to a neuron.
+
+    Either pole's response is read under both prompts. In a difference over each prompt's own response most of what
+    differs is the text: a neuron that follows a word moves with the value, and moving it does not move the value.
+    """
+    return mean_difference(evidence, reading)
 
 
 def effect_size(evidence: Evidence, reading: Reading) -> Tensor:
@@ -231,12 +240,16 @@ def value_plane(evidence: Evidence, reading: Reading) -> Tensor:
 
 
 def attribution(evidence: Evidence, reading: Reading) -> Tensor:
-    """Gradient × activation, the costly reference: what a neuron adds to the likelihood of a pole's own responses.
+    """Gradient × activation, the costly reference: what a neuron adds to the log-odds by which prompts part the texts.
 
-    To first order, in nats: the mean over positive responses of Σ a · ∂L/∂a over counted tokens, less the same over
-    negative ones, where L is the log-likelihood of a response to its prompt. What helps to write anything is in both.
+    With c(p, t) = Σ a · ∂L/∂a over counted tokens, where L is the log-likelihood of text t after prompt p in nats, the
+    size is that of ½ [c(+, +) − c(+, −) − c(−, +) + c(−, −)], mean over contrasts: to first order what is lost without
+    the neuron. A neuron that serves either pole has it above zero; so its sign is turned where the neuron is lower
+    under the positive prompt, and then says which way to push. Read on each prompt's own response, the score is
+    c(+, +) − c(−, −).
     """
-    return _mean_gap(evidence.per_response["products"])
+    gap = _mean_gap(evidence.per_response["products"])
+    return gap if reading.texts == "own" else gap * mean_difference(evidence, reading).sign()
 
 
 def _mean_gap(members: Sequence[Tensor]) -> Tensor:
@@ -262,6 +275,7 @@ def random_scores(evidence: Evidence, reading: Reading) -> Tensor:
 for _method in (
     Method("firing_difference", firing_difference, Reading("gate"), "arXiv 2505.17712, 2410.12327", paired="firing"),
     Method("mean_difference", mean_difference, Reading("down_in"), "a difference of means"),
+    Method("prompt_difference", prompt_difference, Reading("down_in", texts="both"), "a difference of means"),
     Method("effect_size", effect_size, Reading("down_in", "last_prompt"), "arXiv 2604.27929"),
     Method(
         "contrastive",
@@ -283,9 +297,9 @@ for _method in (
     Method(
         "attribution",
         attribution,
-        Reading("down_in"),
+        Reading("down_in", texts="both"),
         "gradient × activation",
-        paired="products",
+        paired=None,
         needs=frozenset({"products"}),
     ),
     Method("random", random_scores, Reading("gate"), "a control", paired=None),

@@ -44,10 +44,11 @@ def locate(
     progress: Progress = silent,
     **settings: Any,
 ) -> ValueNeurons:
-    """Find the neurons that tell a value's two poles apart, by ValueLocate's statistic or another method.
+    """Find the neurons that tell a value's two poles apart.
 
-    Every situation is answered greedily under a description of either pole; one teacher-forced pass over prompt and
-    response takes statistics of each neuron; the method's score ranks them, δ = p(+) − p(−) if none is named.
+    Every situation is answered greedily under a description of either pole; a teacher-forced pass over prompt and
+    response takes statistics of each neuron; the method's score ranks them. If none is named, it is what the prompt
+    alone does to a neuron's mean activation on the same texts (`prompt_difference`).
 
     Args:
         model: a `Subject`, or anything that `open_model` takes; None for the embedded organism.

@@ -8,25 +8,38 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nnvalue.errors import UnknownNameError
+from nnvalue.errors import InvalidInputError, UnknownNameError
 from nnvalue.models import SITES, Response, pad_left, plan_batches
 
 TOKENS = ("response", "last_prompt", "prompt")
 """Which tokens count: those of the response that decoding feeds, the last of the prompt, or all of the prompt."""
+TEXTS = ("own", "both")
+"""What follows a prompt: the response that was given to it, or in turn the responses to either pole's prompt."""
 
 
 class Reading(NamedTuple):
-    """What is read of a pass: a site (`gate` or `down_in`) and which tokens count (one of `TOKENS`)."""
+    """What is read of a pass: a site (`gate` or `down_in`), which tokens count and what follows a prompt.
+
+    With the texts `both`, the poles differ in the prompt alone: the same texts are read under either.
+    """
 
     site: str
     tokens: str = "response"
+    texts: str = "own"
 
     def check(self) -> Reading:
-        """Itself; raises UnknownNameError."""
+        """Itself; raises UnknownNameError, or InvalidInputError where both texts are to be read, and no text is."""
         if self.site not in SITES:
             raise UnknownNameError("site", self.site, SITES)
         if self.tokens not in TOKENS:
             raise UnknownNameError("choice of tokens", self.tokens, TOKENS)
+        if self.texts not in TEXTS:
+            raise UnknownNameError("choice of texts", self.texts, TEXTS)
+        if self.texts == "both" and self.tokens != "response":
+            raise InvalidInputError(
+                f"Both poles' texts can be read at response tokens only, and '{self.tokens}' tokens are asked for; "
+                f"choose the texts 'own', or another method."
+            )
         return self
 
     def count(self, response: Response) -> int:

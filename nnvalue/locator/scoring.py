@@ -108,11 +108,15 @@ class Scoring:
         return self._known_shared[key]
 
     def _paired(self, members: Sequence[str], parts: Sequence[ReadingMoments]) -> list[tuple[Tensor, Tensor]]:
-        """What the test is about, as `Gathering.paired_differences` has it; nothing if there is no test.
+        """What the test is about: its mean over contrasts `[layer, neuron]`, and in every fold that has any.
+
+        Of each member; nothing if there is no test.
 
         Without the shared part it is a weighted sum over all basic values of the run, whose weights are 1/members for a
         member and −1/values for every value; each counts as a member that is multiplied by its weight.
         """
+        if self._method.paired is None:
+            return []
         weights = dict.fromkeys(members, 1.0)
         known = dict(zip(members, parts, strict=True))
         if self._config.remove_shared:
@@ -121,10 +125,11 @@ class Scoring:
         found = []
         for name, weight in weights.items():
             part = known.get(name) or self._gathering.moments(name)
-            paired = self._gathering.paired_differences(self._method, self._reading, name, part)
-            if paired is None or len(paired[1]) < 2:
+            paired = getattr(part[self._reading], self._method.paired)
+            folds = paired.fold_means()
+            if len(folds) < 2:
                 return []
-            found.append((paired[0] * weight, paired[1] * weight))
+            found.append((paired.mean() * weight, folds * weight))
         return found
 
     def _significance(

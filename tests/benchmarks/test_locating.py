@@ -6,11 +6,11 @@ import torch
 
 from benchmarks import locating
 from benchmarks.locating import (
-    against_the_blind,
     average_precision,
     figures_of,
     measure_once,
     over_organisms,
+    ratios,
     summarise,
 )
 
@@ -46,7 +46,7 @@ def test_the_best_blind_baseline_is_chosen_for_each_run():
     names = ("blind_sd", "blind_norm", "blind_loudness", "blind_firing_rate")
     run = {name: {"v": {"auprc_ablation": x}} for name, x in zip(names, (0.1, 0.2, 0.05, 0.1), strict=True)}
     measured = [[{**run, "m": {"v": {"auprc_ablation": 0.3}}}, {**run, "m": {"v": {"auprc_ablation": 0.5}}}]]
-    assert against_the_blind(measured, "m")["v"][0] == pytest.approx((1.5 + 2.5) / 2)
+    assert ratios(measured, "m", names)["v"][0] == pytest.approx((1.5 + 2.5) / 2)
 
 
 def test_what_was_measured_is_taken_from_the_work_folder_only_if_it_is_of_the_same(organism, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from tests.locator.test_score import moments
 
 LAYERS, WIDTH = 3, 8
 GATE, DOWN, LAST = Reading("gate"), Reading("down_in"), Reading("down_in", "last_prompt")
+BOTH = Reading("down_in", texts="both")
 
 
 def case(seed, members=1):
@@ -26,7 +27,7 @@ def case(seed, members=1):
             {pole: torch.randn(n + member, LAYERS, WIDTH, generator=random) + 0.3 * member for pole, n in sizes.items()}
             for member in range(members)
         ]
-        for reading in (GATE, DOWN, LAST)
+        for reading in (GATE, DOWN, LAST, BOTH)
     }
 
 
@@ -60,6 +61,8 @@ def test_differences(members):
     assert np.allclose(score("firing_difference", found), (plus > 0).mean(0) - (minus > 0).mean(0))
     plus, minus = (all_of(seen, DOWN, pole) for pole in ("positive", "negative"))
     assert np.allclose(score("mean_difference", found), plus.mean(0) - minus.mean(0))
+    plus, minus = (all_of(seen, BOTH, pole) for pole in ("positive", "negative"))
+    assert np.allclose(score("prompt_difference", found), plus.mean(0) - minus.mean(0))
 
 
 def test_effect_size_is_taken_over_prompts():
@@ -188,8 +191,14 @@ def test_value_plane_projects_what_a_neuron_writes():
         assert found[layer].tolist() == pytest.approx([layer * (3 * n + 4) / 5 for n in range(WIDTH)])
 
 
-def test_attribution_is_the_difference_of_mean_products():
+def test_attribution_is_the_difference_of_mean_products_signed_by_where_a_neuron_is_higher():
     members = [vectors(3), vectors(4, contrasts=4)]
-    every = torch.cat(members)
-    found = score("attribution", Evidence({}, {}, (0, 1), per_response={"products": members}))
-    assert torch.allclose(found, (every[:, 0].mean(0) - every[:, 1].mean(0)).double(), atol=1e-6)
+    every = torch.cat(members).double()
+    gap = every[:, 0].mean(0) - every[:, 1].mean(0)
+    seen = case(5)
+    seen = {DOWN: seen[DOWN], BOTH: seen[BOTH]}
+    sides = (all_of(seen, BOTH, pole).mean(0) for pole in ("positive", "negative"))
+    higher = torch.from_numpy(np.sign(np.subtract(*sides)))
+    found = evidence(seen, torch.zeros(1), (0, 1), per_response={"products": members})
+    assert torch.allclose(score("attribution", found), gap * higher, atol=1e-6)
+    assert torch.allclose(get_method("attribution").score(found, DOWN), gap, atol=1e-6)

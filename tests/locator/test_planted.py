@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 import torch
 
 from nnvalue.dataset import from_rows
@@ -23,7 +24,7 @@ def planted_model():
     """Random weights on dimensions 4 and up; a description's marker word reaches dimensions 0 to 3 of later tokens.
 
     Layer 0 attends evenly, so that every later token holds the mean of the markers before it; a planted neuron's gate
-    reads that mean alone. Nothing else reads or writes these dimensions.
+    and up projection read that mean alone. Nothing else reads or writes these dimensions.
     """
     model = tiny.model("llama")
     words = tiny.tokenizer().get_vocab()
@@ -58,6 +59,7 @@ def planted_model():
                 mlp = model.model.layers[layer].mlp
                 mlp.gate_proj.weight[neuron] = 0
                 mlp.gate_proj.weight[neuron, MARKERS[value][3]] = 1.0 if pole == "positive" else -1.0
+                mlp.up_proj.weight[neuron] = mlp.gate_proj.weight[neuron]  # so that what fires is above zero
                 mlp.down_proj.weight[:, neuron] = 0
     return model
 
@@ -82,10 +84,11 @@ def edition():
     return from_rows("planted", descriptions, situations)
 
 
-def test_planted_neurons_are_found_with_recall_and_precision_one():
+@pytest.mark.parametrize("method", ["firing_difference", "prompt_difference"])
+def test_planted_neurons_are_found_with_recall_and_precision_one(method):
     subject = open_model(planted_model(), tokenizer=tiny.tokenizer())
     found = locate(
-        subject, values=tuple(MARKERS), situations=24, selection=TopK(3), max_new_tokens=8,
+        subject, method=method, values=tuple(MARKERS), situations=24, selection=TopK(3), max_new_tokens=8,
         dataset=edition(), system_prompt="{description}",
     )  # fmt: skip
     for (value, pole), planted in PLANTED.items():
