@@ -93,7 +93,7 @@ def test_several_readings_of_one_pass_equal_hooks(subject):
     readings = [Reading("down_in", "last_prompt"), Reading("gate"), Reading("gate", "prompt")]
     made = gather_readings(subject, POSITIVE, NEGATIVE, FOLDS, readings, batch_tokens=100)
     assert list(made) == readings
-    for (site, tokens), found in made.items():
+    for (site, tokens, _), found in made.items():
         means = []
         for pole, responses in ((found.positive, POSITIVE), (found.negative, NEGATIVE)):
             kept = activations(subject.anatomy.family, subject.anatomy, responses, site, tokens=tokens)
@@ -125,7 +125,11 @@ def test_universal_neurons_equal_hooks(subject):
 
 
 def test_unknown_readings_are_refused(llama):
-    for reading, message in ((Reading("gates"), "site 'gates'"), (Reading("gate", "last"), "choice of tokens 'last'")):
+    for reading, message in (
+        (Reading("gates"), "site 'gates'"),
+        (Reading("gate", "last"), "choice of tokens 'last'"),
+        (Reading("gate", texts="all"), "choice of texts 'all'"),
+    ):
         with pytest.raises(UnknownNameError, match=message):
             gather_readings(llama, POSITIVE, NEGATIVE, FOLDS, [reading])
 

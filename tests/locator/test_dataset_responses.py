@@ -11,7 +11,7 @@ from nnvalue.locator import gathering, locate
 from nnvalue.models import encode_prompt
 from nnvalue.prompts import Prompt
 
-SETTINGS = {"values": ("power",), "situations": 12, "folds": 4, "responses": "dataset"}
+SETTINGS = {"values": ("power",), "situations": 12, "folds": 4, "responses": "dataset", "method": "firing_difference"}
 
 
 def fired(organism, sentences):
@@ -64,15 +64,15 @@ def test_arms_of_a_null_are_sentences_of_one_pole_and_fold(edition):
 
 def test_what_cannot_be_read_is_refused(edition):
     with pytest.raises(DatasetError, match="5000 pairs of sentences asked for"):
-        locate(values=("power",), responses="dataset", situations=5000)
+        locate(**{**SETTINGS, "situations": 5000})
     with pytest.raises(InvalidInputError, match="leave out crossed"):
         locate(**SETTINGS, crossed=True)
-    with pytest.raises(InvalidInputError, match="response tokens"):
-        locate(**SETTINGS, method="effect_size")
+    with pytest.raises(InvalidInputError, match="each pole's own response"):
+        locate(**{**SETTINGS, "method": "effect_size"})
     with pytest.raises(UnknownNameError, match="source of responses"):
         locate(responses="nobody")
     base = {"value": "power", "facet": "f", "split": "locate"}
     descriptions = [{**base, "id": p, "pole": p, "pair": 0, "text": p} for p in ("positive", "negative")]
     mine = from_rows("mine", descriptions, [{**base, "id": "s", "core": "c", "domain": "d", "text": "text"}])
     with pytest.raises(DatasetError, match="mine has 0"):
-        locate(values=("power",), dataset=mine, responses="dataset")
+        locate(**SETTINGS, dataset=mine)

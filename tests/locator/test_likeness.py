@@ -100,6 +100,7 @@ def test_groups_are_left_out():
 def test_the_shared_part_is_taken_off_scores_tests_and_null(organism, edition):
     """Two values: what is left of each is half the difference between them, in the test as in the score."""
     settings = {"values": ("power", "tradition"), "situations": 8, "folds": 4, "max_new_tokens": 32}
+    settings["method"] = "firing_difference"
     plain = locate(organism, **settings, null=False)
     found = locate(organism, **settings, remove_shared=True, selection=TopK(50))
     half = (plain.maps["score"][0] - plain.maps["score"][1]) / 2
@@ -125,4 +126,4 @@ def test_one_value_has_nothing_to_share():
     with pytest.raises(InvalidInputError, match="two values at least"):
         locate(values=("power",), remove_shared=True)
     with pytest.raises(InvalidInputError, match="without their shared part"):
-        locate(remove_shared=True, selection=Threshold())
+        locate(method="firing_difference", remove_shared=True, selection=Threshold())

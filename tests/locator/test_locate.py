@@ -32,6 +32,14 @@ def finished(organism, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def published(organism, tmp_path_factory):
+    """By the paper's method, which reads each prompt's own response and nothing else."""
+    out = tmp_path_factory.mktemp("published") / "run"
+    locate(organism, out=out, **SMALL, method="firing_difference")
+    return out
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(organism, finished, tmp_path):
     locate(organism, out=tmp_path / "again", **SMALL)
     assert contents(tmp_path / "again") == contents(finished)
@@ -56,8 +64,8 @@ def test_saved_equals_in_memory(organism, finished):
     assert (loaded.delta == made.delta).all()
 
 
-def test_responses_are_kept_as_a_dataset(finished):
-    found = ValueNeurons.load(finished)
+def test_responses_are_kept_as_a_dataset(published):
+    found = ValueNeurons.load(published)
     table = found.response_table()
     assert len(table) == 2 * 2 * 12
     tokens = sum(row["counted_tokens"] for row in table if row["value"] == "power" and row["pole"] == "positive")
@@ -97,12 +105,12 @@ def test_unfinished_work_of_other_settings_is_refused(organism, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_stored_responses_are_enough_to_count_again(organism, finished):
+def test_stored_responses_are_enough_to_count_again(organism, published):
     """The ids are kept: the statistics come back without generating anything."""
     from nnvalue.locator import gather_contrasts
     from nnvalue.models import Response
 
-    found = ValueNeurons.load(finished)
+    found = ValueNeurons.load(published)
     poles = {"positive": [], "negative": []}
     folds = []
     for row in found.response_table():
@@ -197,7 +205,8 @@ def test_a_group_pools_the_counts_of_its_members(organism):
 
 
 def test_the_published_rule_and_the_other_site(organism):
-    found = locate(organism, **{**SMALL, "values": ("power",)}, selection=Threshold(0.3, 0), site="down_in")
+    settings = {**SMALL, "values": ("power",), "method": "firing_difference"}
+    found = locate(organism, **settings, selection=Threshold(0.3, 0), site="down_in")
     assert len(found)
     assert (abs(found.columns["delta"]) >= 0.3).all()
     assert len(found) == int((abs(found.delta) >= 0.3).sum())

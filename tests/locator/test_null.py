@@ -1,5 +1,8 @@
 """`locate` with its A/A null, against the same worked out step by step."""
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +16,8 @@ from nnvalue.locator.significance import paired_test, q_values
 from nnvalue.models import generate_responses, generation
 from nnvalue.values import POLES
 
-SMALL = {"values": ("power",), "situations": 8, "folds": 4, "max_new_tokens": 32}
+CASE = {"values": ("power",), "situations": 8, "folds": 4, "max_new_tokens": 32}
+SMALL = {**CASE, "method": "firing_difference"}
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +25,18 @@ def found(organism):
     return locate(organism, **SMALL)
 
 
-def moments_of(organism, edition, null_of=None, value="power"):
-    """Both arms generated anew, the A/A ones without a thought for what is known already."""
+def arms_of(organism, edition, null_of=None, value="power"):
+    """Both arms generated anew, the A/A ones without a thought for what is known already; and the folds."""
     contrasts = build_contrasts(edition, value, situations=8, folds=4, null_of=null_of)
     arms = [
         generate_responses(organism, [getattr(contrast, pole) for contrast in contrasts], max_new_tokens=32)
         for pole in POLES
     ]
-    return gather_contrasts(organism, *arms, [contrast.fold for contrast in contrasts], "gate")
+    return *arms, [contrast.fold for contrast in contrasts]
+
+
+def moments_of(organism, edition, null_of=None, value="power"):
+    return gather_contrasts(organism, *arms_of(organism, edition, null_of, value), "gate")
 
 
 def delta(moments):
@@ -61,6 +69,30 @@ def test_called_are_those_beyond_both_test_and_null(found, by_hand):
         "0.10": (np.abs(delta(real)) >= 0.1).sum(), "0.03": (np.abs(delta(real)) >= 0.03).sum(),
     }  # fmt: skip
     assert [row.called for row in found] == [bool(expected[row.layer, row.neuron]) for row in found]
+
+
+def test_called_on_the_same_texts_are_those_beyond_both_test_and_null(organism, edition):
+    """The default method. Catches a null whose arms each keep their own text, and a test that does."""
+    made = {}
+    for null_of in (None, *POLES):
+        one, other, folds = arms_of(organism, edition, null_of)
+        said = [
+            [replace(a, token_ids=b.token_ids) for a, b in zip(*pair, strict=True)]
+            for pair in product((one, other), repeat=2)
+        ]
+        made[null_of] = gather_contrasts(organism, said[0] + said[1], said[2] + said[3], folds + folds, "down_in")
+    score = {null_of: (each.positive.mean() - each.negative.mean()).numpy() for null_of, each in made.items()}
+    null = np.abs([score[pole] for pole in POLES])
+    bar = np.quantile(null[null != 0], 0.95)
+    q = q_values(paired_test([made[None].mean.fold_means()])).numpy()
+    expected = (
+        (np.abs(score[None]) > bar) & (q < 0.05) & (np.sign(score[None]) == np.sign(made[None].mean.mean().numpy()))
+    )
+    found = locate(organism, **CASE)
+    assert found.config["counts"]["power"]["significance"]["bar"] == pytest.approx(bar, rel=1e-5)
+    assert np.allclose(found.maps["q"][0], q, rtol=1e-3)
+    assert 0 < expected.sum() < expected.size
+    assert (found.maps["called"][0] != expected).mean() < 0.001  # sums in another order
 
 
 def test_the_words_say_what_the_numbers_say(found):
@@ -113,7 +145,7 @@ def test_methods_are_compared_on_the_same_responses(organism, found, tmp_path, m
     monkeypatch.setattr(generation, "generate_batches", lambda *given: generated.append(1) or original(*given))
     names = ("firing_difference", "mean_difference", "effect_size", "random")
     compared = compare_methods(names, organism, **SMALL, out=tmp_path / "out")
-    n_generated, alone = len(generated), locate(organism, **SMALL, method="mean_difference")
+    n_generated, alone = len(generated), locate(organism, **CASE, method="mean_difference")
     assert n_generated == len(generated) - n_generated  # once for all methods
     assert list(compared["firing_difference"]) == list(found)
     assert np.array_equal(compared["mean_difference"].maps["called"], alone.maps["called"])

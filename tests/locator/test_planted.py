@@ -93,12 +93,13 @@ def test_planted_neurons_are_found_with_recall_and_precision_one(method):
     )  # fmt: skip
     for (value, pole), planted in PLANTED.items():
         assert {tuple(pair) for pair in found.indices(value, pole).tolist()} == planted
-        for neuron in found.top(value, pole):
-            assert abs(neuron.delta) == 1.0
+        for neuron in found.top(value, pole) if method == "firing_difference" else ():
             assert (neuron.firing_positive, neuron.firing_negative) == ((1, 0) if pole == "positive" else (0, 1))
-    others = abs(found.delta)
+    others = abs(found.maps["score"])
+    weakest = min(abs(neuron.score) for neuron in found)
     for number, value in enumerate(found.values):
         for pole in ("positive", "negative"):
             for layer, neuron in PLANTED[value, pole]:
                 others[number, layer, neuron] = 0
-    assert 0.05 < others.max() < 1  # the rest is not silent: precision was not free
+    # On each prompt's own response the rest is not silent, so that precision is not free; on the same texts it nearly is.
+    assert (0.05 * weakest if method == "firing_difference" else 0) < others.max() < weakest
