@@ -65,6 +65,14 @@ TOP_SHARE = 0.03
 FIRST = 50
 PRIMARY = "ablation"
 SET_SIZES, SET_SITUATIONS = (1, 10, 100), 4
+FIGURES = (
+    *(f"auprc_{gold}" for gold in GOLDS),
+    "precision_50",
+    "sign_50",
+    *(f"gain_{size}" for size in SET_SIZES),
+    "split_half_r",
+    "called",
+)
 
 
 def _spread(evidence: Evidence, reading: Reading) -> Tensor:
@@ -306,26 +314,44 @@ def main(
     }, save)  # fmt: skip
 
 
+def as_markdown(report: Mapping[str, Any]) -> str:
+    """The report as two tables: every method's figures, and by value how many times better the default is."""
+    golds = [f"AUPRC, {gold}" for gold in GOLDS]
+    heads = ["method", *golds, "P@50", "sign", *(f"gain {k}" for k in SET_SIZES), "split-half r", "called", "cost"]
+    lines = [_row(heads), _row(["---"] * len(heads))]
+    for method, row in _best_first(report["table"]):
+        cost = report["cost"].get(method)
+        lines.append(
+            _row([f"`{method}`", *(_cell(row[name]) for name in FIGURES), "—" if cost is None else f"{cost:.1f}"])
+        )
+    blind, attribution = report["against_the_best_blind"], report["against_attribution"]
+    heads = ["value", *(f"`{method}` / best blind" for method in blind), f"`{next(iter(blind))}` / `attribution`"]
+    lines += ["", _row(heads), _row(["---"] * len(heads))]
+    for value in attribution:
+        each = [*(ratio[value] for ratio in blind.values()), attribution[value]]
+        lines.append(_row([value.replace("_", "-"), *map(_cell, each)]))
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _best_first(table: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    return sorted(table.items(), key=lambda item: -item[1][f"auprc_{PRIMARY}"][0])
+
+
 def _print(table: Mapping[str, Mapping[str, Any]], cost: Mapping[str, float]) -> None:
-    shown = Table(
-        "method",
-        *(f"AUPRC {gold}" for gold in GOLDS),
-        "P@50",
-        "sign",
-        *(f"gain {size}" for size in SET_SIZES),
-        "split-half r",
-        "called",
-        "cost",
-    )
-    names = (*(f"auprc_{gold}" for gold in GOLDS), "precision_50", "sign_50", *(f"gain_{size}" for size in SET_SIZES))
-    names += ("split_half_r", "called")
-    for method, row in sorted(table.items(), key=lambda item: -item[1][f"auprc_{PRIMARY}"][0]):
-        cells = (_cell(row[name]) for name in names)
+    golds = (f"AUPRC {gold}" for gold in GOLDS)
+    gains = (f"gain {size}" for size in SET_SIZES)
+    shown = Table("method", *golds, "P@50", "sign", *gains, "split-half r", "called", "cost")
+    for method, row in _best_first(table):
+        cells = (_cell(row[name]) for name in FIGURES)
         shown.add_row(method, *cells, f"{cost[method]:.1f}" if method in cost else "—")
     Console(width=200).print(shown)
 
 
-def _cell(figure: tuple[float, float | None] | None) -> str:
+def _cell(figure: Sequence[float | None] | None) -> str:
     if figure is None:
         return "—"
     return f"{figure[0]:.2f}" if figure[1] is None else f"{figure[0]:.2f} ± {figure[1]:.2f}"

@@ -101,5 +101,5 @@ def test_planted_neurons_are_found_with_recall_and_precision_one(method):
         for pole in ("positive", "negative"):
             for layer, neuron in PLANTED[value, pole]:
                 others[number, layer, neuron] = 0
-    # On each prompt's own response the rest is not silent, so that precision is not free; on the same texts it nearly is.
+    # On each prompt's own response the rest is not silent, so that precision is not free.
     assert (0.05 * weakest if method == "firing_difference" else 0) < others.max() < weakest
