@@ -182,6 +182,7 @@ def measure(subject: Subject, gold_folder: Path, seed: int, **settings: Any) -> 
 def measure_once(work: Path, subject: Subject, gold_folder: Path, seed: int, **settings: Any) -> dict[str, Any]:
     """As `measure`; figures are kept in `work` and taken from there if they are of the same organism and settings."""
     facts = {
+        "methods": {name: [*get_method(name).reading, get_method(name).source] for name in method_names()},
         "organism": subject.identity()["weights_sample_sha256"],
         "gold": [
             sha256((gold_folder / f"{value}.safetensors").read_bytes()).hexdigest() for value in settings["values"]

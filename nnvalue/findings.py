@@ -50,7 +50,7 @@ class ValueNeuron(NamedTuple):
     score is the method's, by which neurons are ranked; delta = firing_positive − firing_negative, the shares of counted
     tokens with activation > 0 under each pole; effect_size is Cohen's d over tokens; q the false discovery rate at
     which the neuron's paired difference passes, 1 where there is no test; called whether |score| is above the A/A bar
-    as well; q95 the neuron's exact 95th percentile under its own pole.
+    as well; q95 the neuron's exact 95th percentile over its pole's own responses.
     """
 
     value: str

@@ -17,6 +17,8 @@ _TEXTS = {
     "nothing was generated. One teacher-forced pass then counted",
     True: "Every situation was answered greedily under a description of each pole. One teacher-forced pass over prompt "
     "and response then counted",
+    "both": "Every situation was answered greedily under a description of each pole, and a teacher-forced pass read either "
+    "answer under both descriptions, so that the poles differ in the prompt alone. It counted",
     False: "Every situation was put to the model under a description of each pole, and nothing was generated. What "
     "counts are",
 }
@@ -41,7 +43,7 @@ activation {model[activation]}; config sha256 `{model[config_sha256]}`.
 - {texts} {tokens}, read at the site `{settings[site]}`.
 - Score: `{settings[method]}` ({source}). Selected by {selection}.
 - δ = p(+) − p(−): how much more often a neuron fires (activation > 0) on these tokens under the positive pole.
-- `q95` is a neuron's exact 95th percentile over the counted tokens of its own pole; `effect_size` is Cohen's d over \
+- `q95` is a neuron's exact 95th percentile over the tokens of its pole's own answers; `effect_size` is Cohen's d over \
 tokens. Tokens are not independent: do not read it as a test.
 - Seed {settings[seed]}; libraries: {libraries}. All settings stand in `config.json`.
 
@@ -74,7 +76,7 @@ def findings_card(found: ValueNeurons) -> str:
         rows.append(
             f"| {value} | {sizes[0]} | {sizes[1]} | {facts['situations']} "
             f"| {facts['tokens']['positive']} / {facts['tokens']['negative']} | {'—' if r is None else f'{r:.2f}'} "
-            f"| {'—' if null is None else format(null['bar'], '.3f')} "
+            f"| {'—' if null is None else format(null['bar'], '.3g')} "
             f"| {'—' if null is None else sum(null['called'].values())} |"
         )
     revision = config["model"]["revision"]
@@ -86,15 +88,19 @@ def findings_card(found: ValueNeurons) -> str:
         revision=f" at revision `{revision}`" if revision else "",
         selection=describe_selection(config["settings"]["selection"]),
         source=config["settings"]["source"],
-        texts=_TEXTS[
-            "dataset" if config["settings"]["responses"] == "dataset" else config["settings"]["tokens"] == "response"
-        ],
+        texts=_TEXTS[_kind_of_texts(config["settings"])],
         tokens=TOKENS_IN_WORDS[config["settings"]["tokens"]],
         significance="\n".join(significance_in_words(found)),
         between="\n".join((*crossed_in_words(found), *between_values_in_words(found))),
         libraries=", ".join(f"{name} {version}" for name, version in sorted(config["versions"].items())),
         first=found.values[0],
     )
+
+
+def _kind_of_texts(settings: dict) -> str | bool:
+    if settings["responses"] == "dataset":
+        return "dataset"
+    return "both" if settings.get("texts") == "both" else settings["tokens"] == "response"
 
 
 def significance_in_words(found: ValueNeurons) -> list[str]:
@@ -108,12 +114,16 @@ def significance_in_words(found: ValueNeurons) -> list[str]:
         bound: sum(null["delta_beyond"][bound] for null in nulls.values())
         for bound in sorted(next(iter(nulls.values()))["delta_beyond"])
     }
-    fixed = " and ".join(f"{count:,} (|δ| ≥ {bound})" for bound, count in beyond.items())
-    sentences = [
+    sentence = (
         f"Called beyond wording (q < .05 and |score| above the A/A bar): {called:,} of {total:,} "
-        f"({called / total:.1%}), {int(found.columns['called'].sum()):,} of the {len(found):,} selected; fixed "
-        f"thresholds would take {fixed}."
-    ]
+        f"({called / total:.1%}), {int(found.columns['called'].sum()):,} of the {len(found):,} selected"
+    )
+    if (
+        found.config["settings"].get("texts") == "both"
+    ):  # fixed thresholds are for δ between each prompt's own responses
+        return [f"{sentence}."]
+    fixed = " and ".join(f"{count:,} (|δ| ≥ {bound})" for bound, count in beyond.items())
+    sentences = [f"{sentence}; fixed thresholds would take {fixed}."]
     for bound in beyond:
         inside = [value for value, null in nulls.items() if null["delta_bar"] > float(bound)]
         if inside:

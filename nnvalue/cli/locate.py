@@ -39,14 +39,12 @@ class _Situations(click.ParamType):
 @click.option("--method", default="prompt_difference", show_default=True, help="How neurons are scored; a,b compares.")
 @click.option("--site", help="Where neurons are read: gate or down_in. Default: the method's own.")
 @click.option("--tokens", help="Which tokens count: response, last_prompt or prompt. Default: the method's own.")
-@click.option(
-    "--texts", help="Read each prompt's own response, or both poles' under either. Default: the method's own."
-)
-@click.option("--responses", default="model", show_default=True, help="Who answers: model, or dataset (its sentences).")
-@click.option("--crossed", is_flag=True, help="Tell the prompt's part of a score from the text's.")
+@click.option("--texts", help="own (a prompt's own response) or both (poles' responses). Default: the method's own.")
+@click.option("--responses", default="model", show_default=True, help="Whose: model, or dataset (for mean_difference).")
+@click.option("--crossed", is_flag=True, help="With firing_difference: tell the prompt's part of it from the text's.")
 @click.option("--remove-shared", is_flag=True, help="Take off what the scores of all values have in common.")
 @click.option("--top-k", type=float, help="Neurons a pole: a share below 1, or a number.  [default: 0.01]")
-@click.option("--threshold", type=float, help="The published rule instead: all with |δ| of at least this (0.1, 0.03).")
+@click.option("--threshold", type=float, help="With firing_difference: all with |δ| of at least this (0.1, 0.03).")
 @click.option("--floor", type=float, help="With --threshold: first neurons kept in any case.  [default: 0.0044]")
 @click.option("--null/--no-null", default=True, show_default=True, help="Run A/A, to tell value from wording.")
 @click.option("--only-called", is_flag=True, help="Select among neurons that pass test and null only.")

@@ -141,7 +141,7 @@ def _top_table(found: ValueNeurons, top: int) -> Table:
                     Text(sign, style),
                     str(row.layer),
                     str(row.neuron),
-                    *(f"{getattr(row, name):+.3f}" for name in scored),
+                    *(f"{getattr(row, name):+.3g}" for name in scored),
                     f"{row.delta:+.3f}",
                     f"{row.firing_positive:.3f}",
                     f"{row.firing_negative:.3f}",
@@ -167,9 +167,9 @@ def _layer_table(found: ValueNeurons, width: int) -> Table:
             value,
             *(strip(counts.tolist(), width) for counts in layers),
             *(str(int(counts.sum())) for counts in layers),
-            f"{abs(found.top(value, n=1)[0].score):.3f}" if len(found.indices(value)) else "—",
+            f"{abs(found.top(value, n=1)[0].score):.3g}" if len(found.indices(value)) else "—",
             _cell(facts["split_half_r"], ".2f"),
-            "—" if null is None else f"{null['bar']:.3f}",
+            "—" if null is None else f"{null['bar']:.3g}",
             "—" if null is None else str(sum(null["called"].values())),
         )
     return table

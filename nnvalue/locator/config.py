@@ -71,8 +71,12 @@ class LocateConfig:
         if isinstance(self.selection, Threshold) and (self.method != "firing_difference" or self.remove_shared):
             raise InvalidInputError(
                 f"A threshold is a difference of firing rates and does not fit the scores of {self.method}"
-                f"{' without their shared part' if self.remove_shared else ''}; select by top-k"
-                f"{'' if self.method == 'firing_difference' else ', or choose the method firing_difference'}."
+                f"{' without their shared part' if self.remove_shared else ''}; select by top-k, or take "
+                f"firing_difference with its shared part."
+            )
+        if self.method == "prompt_difference" and self.texts == "own":
+            raise InvalidInputError(
+                "prompt_difference reads the same texts under both prompts; choose mean_difference for the own ones."
             )
         if self.responses not in RESPONSES:
             raise UnknownNameError("source of responses", self.responses, RESPONSES)
@@ -84,8 +88,9 @@ class LocateConfig:
             )
         if self.crossed and (self.reading[1:] != ("response", "own") or get_method(self.method).needs - {"universal"}):
             raise InvalidInputError(
-                f"crossed tells prompt from text in each prompt's own response, and {self.method} reads prompts alone, "
-                f"both texts already, or more than moments; choose another method, e.g. firing_difference."
+                f"crossed tells prompt from text in each prompt's own response, from moments alone, and {self.method} "
+                f"at {self.reading.tokens} tokens of {self.reading.texts} texts does not fit; choose "
+                f"firing_difference, with its own tokens and texts."
             )
         if self.only_called and get_method(self.method).paired is None:
             raise InvalidInputError(

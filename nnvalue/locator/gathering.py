@@ -225,6 +225,8 @@ class Gathering:
         fold_of = torch.tensor(self._folds(value, reading.texts)[: len(vectors)])
         counts = torch.tensor([[reading.count(one) for one in arm[: len(vectors)]] for arm in arms])
         wanted = torch.isin(fold_of, torch.arange(int(fold_of.max()) + 1)[folds]) & (counts > 0).all(0)
+        if reading.texts == "both":  # a text without its counterpart says nothing about which of them is likelier
+            wanted = wanted.view(-1, 2).all(1).repeat_interleave(2)
         return vectors[wanted]
 
     def _output_weights(self, layer: int) -> Tensor:

@@ -54,6 +54,8 @@ class Evidence:
     members: the members' places among the basic values of the run.
     universal: bool `[layer, neuron]`, neurons that are among the loudest of their layer whatever is asked.
     per_response: by kind (`gather_per_response` has them), of every member float32 `[contrast, pole, layer, neuron]`.
+        Where both texts are read there are two rows a contrast, the positive pole's text first, and `products` of the
+        negative pole's text are negated.
     output_weights: what each neuron writes to the residual stream, layer -> float32 `[neuron, hidden]`.
     seed: for what is random.
     """
@@ -259,13 +261,13 @@ def _mean_gap(members: Sequence[Tensor]) -> Tensor:
 
 
 def random_scores(evidence: Evidence, reading: Reading) -> Tensor:
-    """`firing_difference`'s scores shuffled within each layer, by the seed: what a method must beat.
+    """`prompt_difference`'s scores shuffled within each layer, by the seed: what a method must beat.
 
     Layers and magnitudes are matched, so a set chosen by these differs from a real one only in which neurons it has.
     Other folds are shuffled otherwise, so its split-half reliability is that of chance. It has no test: that of a
     shuffled neuron would be another neuron's.
     """
-    score = firing_difference(evidence, reading)
+    score = prompt_difference(evidence, reading)
     mark = f"{evidence.seed}/{list(evidence.members)}/{float(score.sum())!r}"
     drawn = torch.Generator().manual_seed(random.Random(mark).getrandbits(63))
     order = torch.stack([torch.randperm(score.shape[1], generator=drawn) for _ in score])
@@ -302,6 +304,6 @@ for _method in (
         paired=None,
         needs=frozenset({"products"}),
     ),
-    Method("random", random_scores, Reading("gate"), "a control", paired=None),
+    Method("random", random_scores, Reading("down_in", texts="both"), "a control", paired=None),
 ):
     register_method(_method)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nnvalue.artifacts import Journal
-from nnvalue.errors import InvalidInputError
+from nnvalue.errors import DatasetError, InvalidInputError
 from nnvalue.locator.collect import gather_digit_counts
 from nnvalue.locator.readings import Reading
 from nnvalue.models import Response, Subject
@@ -46,11 +46,15 @@ def exact_quantiles(
 
     Returns:
         float32 `[k]`.
+
+    Raises DatasetError if no token counts.
     """
     if dtype is None and subject.dtype is None:
         raise InvalidInputError("The dtype of a remote model's activations must be given: dtype=moments.dtype.")
     reading = Reading(site, tokens).check()
     counted = sum(reading.count(response) for response in responses)
+    if not counted:
+        raise DatasetError("All responses are empty, so there is no percentile; does the model answer prompts?")
     kind = getattr(torch, dtype or subject.dtype)
     bits = 11 if kind == torch.float32 and len(neurons) <= _MANY_NEURONS else 8
     passes = math.ceil(8 * kind.itemsize / bits)

@@ -38,7 +38,7 @@ class Reading(NamedTuple):
         if self.texts == "both" and self.tokens != "response":
             raise InvalidInputError(
                 f"Both poles' texts can be read at response tokens only, and '{self.tokens}' tokens are asked for; "
-                f"choose the texts 'own', or another method."
+                f"choose a method that reads each prompt's own response, e.g. mean_difference."
             )
         return self
 

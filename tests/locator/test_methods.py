@@ -113,7 +113,7 @@ def test_lape_of_one_value_is_refused():
 
 def test_random_scores_keep_each_layers_magnitudes():
     found = [evidence(case(3), seed=seed) for seed in (0, 0, 1)]
-    real = score("firing_difference", found[0])
+    real = score("prompt_difference", found[0])
     one, same, other = (score("random", each) for each in found)
     assert torch.equal(one, same)
     assert not torch.equal(one, other)

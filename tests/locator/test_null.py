@@ -143,12 +143,13 @@ def test_methods_are_compared_on_the_same_responses(organism, found, tmp_path, m
     generated = []
     original = generation.generate_batches
     monkeypatch.setattr(generation, "generate_batches", lambda *given: generated.append(1) or original(*given))
-    names = ("firing_difference", "mean_difference", "effect_size", "random")
+    names = ("firing_difference", "mean_difference", "effect_size", "random", "prompt_difference")
     compared = compare_methods(names, organism, **SMALL, out=tmp_path / "out")
     n_generated, alone = len(generated), locate(organism, **CASE, method="mean_difference")
     assert n_generated == len(generated) - n_generated  # once for all methods
     assert list(compared["firing_difference"]) == list(found)
     assert np.array_equal(compared["mean_difference"].maps["called"], alone.maps["called"])
+    assert list(compared["prompt_difference"]) == list(locate(organism, **CASE))  # own and both texts in one run
     assert compared["effect_size"].config["counts"]["power"]["tokens"] == {"positive": 8, "negative": 8}
     saved = {name: ValueNeurons.load(tmp_path / "out" / name) for name in names}
     assert all(list(saved[name]) == list(compared[name]) for name in names)

@@ -25,8 +25,8 @@ from tests import tiny
 from tests.remote.strangers import run_stranger
 
 HOSTS = {path: os.environ.get(f"NNVALUE_NDIF_{path.upper()}") for path in ("trusted", "sandboxed")}
-LINE = ["--value", "power", "--situations", "2"]
-SMALL = {"values": ("power",), "situations": 2}
+LINE = ["--value", "power", "--situations", "2", "--method", "firing_difference"]
+SMALL = {"values": ("power",), "situations": 2, "method": "firing_difference"}
 
 pytestmark = pytest.mark.skipif(None in HOSTS.values(), reason="no NDIF server: bash tests/ndif/run.sh starts one")
 
@@ -50,6 +50,14 @@ def test_the_command_line_gives_the_same_value_neurons(host, tmp_path):
     for name in ("firing_positive", "firing_negative"):
         assert np.array_equal(here.maps[name], there.maps[name]), name
     assert np.allclose(here.maps["effect_size"], there.maps["effect_size"], atol=1e-6)
+
+
+def test_the_default_method_gives_the_same_scores(host):
+    """Sums of activations, unlike counts, depend on the order of adding up."""
+    settings = {**SMALL, "method": "prompt_difference"}
+    here, there = locate(**settings), locate(open_model(remote=host), **settings)
+    assert np.allclose(here.maps["score"], there.maps["score"], atol=1e-5)
+    assert np.allclose(here.maps["q"], there.maps["q"], atol=1e-3)
 
 
 def test_counts_are_equal_and_means_too(host, organism):
