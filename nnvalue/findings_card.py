@@ -17,7 +17,7 @@ _TEXTS = {
     "nothing was generated. One teacher-forced pass then counted",
     True: "Every situation was answered greedily under a description of each pole. One teacher-forced pass over prompt "
     "and response then counted",
-    "both": "Every situation was answered greedily under a description of each pole, and a teacher-forced pass read either "
+    "both": "Every situation was answered greedily under a description of each pole. A teacher-forced pass read either "
     "answer under both descriptions, so that the poles differ in the prompt alone. It counted",
     False: "Every situation was put to the model under a description of each pole, and nothing was generated. What "
     "counts are",
