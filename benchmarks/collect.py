@@ -9,7 +9,7 @@ Arms, in turn, in one process, on the same left-padded batches of prompt + respo
 - nnvalue, every token: the same with all tokens counted, so that nothing is saved on the prompt.
 - nnvalue, with the journal: as `locate` runs it, running sums kept on disk after every batch.
 - nnvalue q95, one pass: one counting pass of `exact_quantiles` over 1 % of all neurons.
-- nnvalue statistics + exact q95: everything `locate` needs, the three counting passes of float32 included.
+- nnvalue statistics + exact q95: all that one reading of `locate` needs, the three counting passes of float32 included.
 - hooks: plain forward hooks with the same reductions, on the whole model and on its body without the head.
 - TransformerLens, pyvene: the same reductions in their hooks (extra `bench`; skipped with a word if absent).
   TransformerLens has no hook at the activation's output of a gated MLP, so it reads the down projection's input.
