@@ -95,7 +95,8 @@ def test_the_card_says_how_it_was_made(saved):
     config = json.loads((saved / "config.json").read_text())
     for fact in (
         "power",
-        "`gate`",
+        "`down_in`",
+        "under both descriptions",
         config["dataset"]["sha256"],
         "top 1.00%",
         "split-half",

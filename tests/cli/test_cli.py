@@ -15,7 +15,7 @@ from nnvalue.cli.show import strip
 from tests import tiny
 
 SMALL = ["--value", "power", "--situations", "4", "--max-new-tokens", "24", "--no-null"]
-WITH_NULL = SMALL[:-1]
+WITH_NULL = [*SMALL[:-1], "--method", "firing_difference"]
 
 
 def run(*arguments, **options):
@@ -98,6 +98,12 @@ def test_models_says_what_is_known():
         (["locate", "--method", "firing"], 1, "no method 'firing'"),
         (["locate", "--tokens", "last"], 1, "no choice of tokens 'last'"),
         (["locate", "--method", "lape", "--threshold", "0.1"], 1, "does not fit the scores of lape"),
+        (["locate", "--threshold", "0.1"], 1, "select by top-k, or take firing_difference"),
+        (["locate", "--texts", "all"], 1, "no choice of texts 'all'"),
+        (["locate", "--texts", "own"], 1, "choose mean_difference for the own ones"),
+        (["locate", "--tokens", "prompt"], 1, "a method that reads each prompt's own response"),
+        (["locate", "--responses", "dataset"], 1, "choose a method that reads each pole's own response"),
+        (["locate", "--crossed"], 1, "choose firing_difference, with its own tokens and texts"),
         (["locate", "--model", "./nowhere"], 1, "no model folder './nowhere'"),
         (["locate", "--dataset", "./nowhere"], 1, "no dataset './nowhere'"),
         (["locate", "--top-k", "0"], 1, "top-k must be"),
@@ -156,7 +162,7 @@ def test_every_question_has_a_folder_of_its_own(tmp_path, monkeypatch):
     """The README's lines can be typed one after the other."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("nnvalue.cli.locate._quiet_libraries", lambda: None)
-    for more in ([], ["--threshold", "0.2"], ["--site", "down_in"]):
+    for more in ([], ["--method", "firing_difference", "--threshold", "0.2"], ["--site", "gate"]):
         assert CliRunner().invoke(cli, ["locate", *SMALL, *more], catch_exceptions=False).exit_code == 0
     assert len(list(tmp_path.glob("runs/organism-power-*"))) == 3
     named = CliRunner().invoke(cli, ["locate", *SMALL, "--out", "odd[/name]"], catch_exceptions=False)

@@ -69,7 +69,7 @@ def test_what_cannot_be_crossed_is_refused():
         locate(tokens="prompt")
     with pytest.raises(InvalidInputError, match="each pole's own response"):
         locate(responses="dataset")
-    with pytest.raises(InvalidInputError, match="choose the method firing_difference"):
+    with pytest.raises(InvalidInputError, match="take firing_difference with its shared part"):
         locate(selection=Threshold(0.1))
 
 
