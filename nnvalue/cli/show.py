@@ -22,14 +22,12 @@ if TYPE_CHECKING:
     from nnvalue.findings import ValueNeurons
 
 _BARS = " ▁▂▃▄▅▆▇█"
-_OWN_COLUMN = "firing_difference"  # its score is δ, which has a column anyway
 
 
 def print_findings(console: Console, found: ValueNeurons, top: int) -> None:
     """The tables of a result: its strongest neurons, and where in the network they sit."""
-    method = found.config["settings"]["method"]
-    how = "" if method == _OWN_COLUMN else f"score: {method}; "
-    console.print(f"Strongest value neurons ({how}δ: firing rate under + minus under −; ✓: called)", style="bold")
+    score = "δ: p(+) − p(−)" if _is_delta(found) else f"score: {found.config['settings']['method']}"
+    console.print(f"Strongest value neurons ({score}; p: firing rate; ✓: called)", style="bold")
     console.print(_top_table(found, top))
     console.print("Where they sit, first layer to last (r: split-half reliability of the score)", style="bold")
     console.print(_layer_table(found, max(8, min(32, (console.width - 61) // 2))))
@@ -124,10 +122,16 @@ def strip(counts: list[int], width: int = 32) -> str:
     return "".join(_BARS[math.ceil(mean / highest * (len(_BARS) - 1))] for mean in means)
 
 
+def _is_delta(found: ValueNeurons) -> bool:
+    """Whether the score has a name of its own."""
+    settings = found.config["settings"]
+    return settings["method"] == "firing_difference" and not settings.get("remove_shared")
+
+
 def _top_table(found: ValueNeurons, top: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    scored = ["score"] if found.config["settings"]["method"] != _OWN_COLUMN else []
-    for name in ("value", "pole", "layer", "neuron", *scored, "δ", "p(+)", "p(−)", "q95", "q"):
+    score, form = ("δ", "+.3f") if _is_delta(found) else ("score", "+.3g")
+    for name in ("value", "pole", "layer", "neuron", score, "p(+)", "p(−)", "q95", "q"):
         text = name in ("value", "pole")
         table.add_column(
             name, justify="left" if text else "right", no_wrap=True, min_width=14 if name == "value" else None
@@ -141,8 +145,7 @@ def _top_table(found: ValueNeurons, top: int) -> Table:
                     Text(sign, style),
                     str(row.layer),
                     str(row.neuron),
-                    *(f"{getattr(row, name):+.3g}" for name in scored),
-                    f"{row.delta:+.3f}",
+                    format(row.score, form),
                     f"{row.firing_positive:.3f}",
                     f"{row.firing_negative:.3f}",
                     f"{row.q95:.3f}",
