@@ -1,5 +1,8 @@
 """The figures of the table of methods, by hand."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,7 @@ from benchmarks.locating import (
     ratios,
     summarise,
 )
+from nnvalue.locator import LocateConfig, get_method, method_names
 
 
 def test_average_precision_by_hand():
@@ -62,3 +66,22 @@ def test_what_was_measured_is_taken_from_the_work_folder_only_if_it_is_of_the_sa
     assert [run(0), run(1), run(0), run(1)] == [1, 2, 1, 2]
     gold.write_bytes(b"another")
     assert [run(0), run(0)] == [3, 3]
+
+
+RESULTS = Path(locating.__file__).parent / "results" / "locating.json"
+
+
+def test_the_page_shows_what_was_measured():
+    page = (RESULTS.parents[2] / "docs" / "locating.md").read_text(encoding="utf-8")
+    assert locating.as_markdown(json.loads(RESULTS.read_text(encoding="utf-8"))) in page
+
+
+def test_the_default_is_the_one_that_the_table_justifies():
+    """The best under the primary gold of those that run everywhere, and above the best blind score in every value."""
+    report, default = json.loads(RESULTS.read_text(encoding="utf-8")), LocateConfig().method
+    assert (report["organisms"], report["data_seeds"], report["values"]) == (3, 3, 10)
+    everywhere = [name for name in method_names() if name in report["table"] and not get_method(name).needs_weights]
+    assert default == max(everywhere, key=lambda name: report["table"][name]["auprc_ablation"][0])
+    by_value = report["against_the_best_blind"][default].values()
+    assert all(mean - half > 1 for mean, half in by_value)
+    assert sum(mean >= 1.5 for mean, _ in by_value) > 5
