@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -50,35 +50,33 @@ def print_comparison(console: Console, compared: Mapping[str, ValueNeurons]) -> 
     """Methods side by side, and how much each two agree."""
     from nnvalue.locator import comparison_table
 
-    data, names = comparison_table(compared), list(compared)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("method", no_wrap=True)
-    for name in (
-        "r",
-        "called",
-        "selected",
-        "of these called",
-        *(f"with {number}" for number in range(1, len(names) + 1)),
-    ):
-        table.add_column(name, justify="right")
-    for row, (name, figures) in enumerate(data["methods"].items()):
-        agreement = (
-            f"{_cell(data['correlation'][row][column], '.2f')} / {data['overlap'][row][column]:.2f}"
-            for column in range(len(names))
+    data, some = comparison_table(compared), next(iter(compared.values()))
+    figures = _comparison_table(("r", "called", "selected", "selected and called"))
+    agreement = _comparison_table([str(number) for number in range(1, len(compared) + 1)])
+    for row, (name, found) in enumerate(data["methods"].items()):
+        shares = (_cell(found[key], ".1%") for key in ("called", "selected", "selected_called"))
+        figures.add_row(f"{row + 1} {name}", _cell(found["split_half_r"], ".2f"), *shares)
+        cells = (
+            "" if column == row else _cell(data["correlation" if column > row else "overlap"][row][column], ".2f")
+            for column in range(len(compared))
         )
-        table.add_row(
-            f"{row + 1} {name}",
-            _cell(figures["split_half_r"], ".2f"),
-            *(_cell(figures[key], ".1%") for key in ("called", "selected", "selected_called")),
-            *("" if column == row else text for column, text in enumerate(agreement)),
-        )
-    some = next(iter(compared.values()))
+        agreement.add_row(f"{row + 1} {name}", *cells)
     console.print(
-        f"{len(names)} methods on {some.config['model']['name']}, means of {len(some.values)} values (r: split-half "
-        "reliability of the score; with: correlation of scores / overlap of selected neurons)",
+        f"{len(compared)} methods on {some.config['model']['name']}, means of {len(some.values)} values (r: split-half "
+        "reliability of the score; selected and called: share of the selected)",
         style="bold", markup=False, highlight=False,
     )  # fmt: skip
-    console.print(table)
+    console.print(figures)
+    console.print("Agreement (above the diagonal: correlation of scores, below it: overlap of selected)", style="bold")
+    console.print(agreement)
+
+
+def _comparison_table(names: Iterable[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("method", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right")
+    return table
 
 
 def comparison_as_data(compared: Mapping[str, ValueNeurons], top: int) -> dict[str, Any]:

@@ -273,6 +273,10 @@ def test_methods_stand_side_by_side(tmp_path):
     assert sorted(path.name for path in (tmp_path / "both").iterdir()) == ["contrastive", "effect_size"]
     shown = run(*line, tmp_path / "both").stdout
     assert "2 methods on nnvalue/organism" in shown
+    _, agreement = shown.split("Agreement (")
+    rows = [line.split() for line in agreement.splitlines() if line.startswith((" 1 ", " 2 "))]
+    correlation, overlap = (data["comparison"][name][0][1] for name in ("correlation", "overlap"))
+    assert rows == [["1", "effect_size", f"{correlation:.2f}"], ["2", "contrastive", f"{overlap:.2f}"]]
     assert f"nnvalue inspect {tmp_path / 'both' / 'effect_size'}" in shown.replace("\n", "")
     wrong = run("locate", "--method", "effect_size,guessing")
     assert wrong.returncode == 1
