@@ -118,9 +118,8 @@ def significance_in_words(found: ValueNeurons) -> list[str]:
         f"Called beyond wording (q < .05 and |score| above the A/A bar): {called:,} of {total:,} "
         f"({called / total:.1%}), {int(found.columns['called'].sum()):,} of the {len(found):,} selected"
     )
-    if (
-        found.config["settings"].get("texts") == "both"
-    ):  # fixed thresholds are for δ between each prompt's own responses
+    # Fixed thresholds are for δ between each prompt's own responses.
+    if found.config["settings"].get("texts") == "both":
         return [f"{sentence}."]
     fixed = " and ".join(f"{count:,} (|δ| ≥ {bound})" for bound, count in beyond.items())
     sentences = [f"{sentence}; fixed thresholds would take {fixed}."]

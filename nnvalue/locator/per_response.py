@@ -53,9 +53,8 @@ def gather_per_response(
     reading.check()
     sites = subject.anatomy.block if kind == "residuals" else subject.anatomy.sites(reading.site)
     size = subject.config.get_text_config().hidden_size if kind == "residuals" else subject.anatomy.width
-    most = 2 * max(
-        1, MOST_BYTES // (4 * len(sites) * size * torch.float32.itemsize)
-    )  # even, as both texts belong together
+    # Even, as the two texts of a contrast belong together.
+    most = 2 * max(1, MOST_BYTES // (4 * len(sites) * size * torch.float32.itemsize))
     responses = [response for pole in (positive, negative) for response in pole[:most]]
     tokens = batch_tokens // _GRADIENT_SHARE if kind == "products" else batch_tokens
     batches = TeacherForcedBatches(responses, max(1, tokens), subject.pad_id, reading.tokens)
