@@ -143,8 +143,8 @@ def mean_difference(evidence: Evidence, reading: Reading) -> Tensor:
 def prompt_difference(evidence: Evidence, reading: Reading) -> Tensor:
     """Difference of mean activations on the same texts: what the prompt alone does to a neuron.
 
-    Either pole's response is read under both prompts, so that what was said does not differ between the poles. Over each
-    prompt's own response the same difference ranks neurons no better than their loudness (docs/locating.md).
+    Either pole's response is read under both prompts, so that what was said does not differ between the poles. Over
+    each prompt's own response the same difference ranks neurons no better than their loudness (docs/locating.md).
     """
     return mean_difference(evidence, reading)
 
