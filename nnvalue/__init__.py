@@ -17,10 +17,14 @@ _HOME = {
     "TopK": "nnvalue.locator",
     "ValueInsight": "nnvalue.dataset",
     "ValueNeurons": "nnvalue.findings",
+    "generate": "nnvalue.steering",
     "load_framework": "nnvalue.values",
+    "load_steering": "nnvalue.steering",
     "load_valueinsight": "nnvalue.dataset",
     "locate": "nnvalue.locator",
+    "neuron_steering": "nnvalue.steering",
     "open_model": "nnvalue.models",
+    "steered": "nnvalue.steering",
 }
 
 __all__ = [
@@ -32,10 +36,14 @@ __all__ = [
     "TopK",
     "ValueInsight",
     "ValueNeurons",
+    "generate",
     "load_framework",
+    "load_steering",
     "load_valueinsight",
     "locate",
+    "neuron_steering",
     "open_model",
+    "steered",
 ]
 
 if TYPE_CHECKING:
@@ -44,6 +52,7 @@ if TYPE_CHECKING:
     from nnvalue.findings import ValueNeurons
     from nnvalue.locator import LocateConfig, Threshold, TopK, locate
     from nnvalue.models import Subject, open_model
+    from nnvalue.steering import generate, load_steering, neuron_steering, steered
     from nnvalue.values import Framework, load_framework
 
 

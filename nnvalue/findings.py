@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 KIND = "value-neurons"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _COLUMNS = {
     "value": np.int32,  # index into `values`
     "pole": np.int8,  # +1 or -1
@@ -37,6 +37,10 @@ _MAPS = {
     "score": np.float32,
     "firing_positive": np.float32,
     "firing_negative": np.float32,
+    "mean_positive": np.float32,
+    "mean_negative": np.float32,
+    "sd_positive": np.float32,
+    "sd_negative": np.float32,
     "effect_size": np.float32,
     "q": np.float32,
     "called": np.uint8,
@@ -73,9 +77,10 @@ class ValueNeurons:
 
     values: names of the values, in the order of the maps.
     columns: the table, one numpy array a column; rows are sorted by value, pole (positive first) and strength.
-    maps: for all neurons and not only the selected ones, `[value, layer, neuron]`: float32 `score`, `firing_positive`,
-        `firing_negative`, `effect_size` and `q`, and uint8 `called`; of a crossed run also float32 `score_prompt` and
-        `score_text`, the score under one text with both prompts, and under one prompt with both texts.
+    maps: for all neurons and not only the selected ones, `[value, layer, neuron]`: float32 `score`; `firing_…`,
+        `mean_…` and `sd_…` of either pole (`positive`, `negative`), over the tokens that the method reads;
+        `effect_size` and `q`; and uint8 `called`; of a crossed run also float32 `score_prompt` and `score_text`, the
+        score under one text with both prompts, and under one prompt with both texts.
     config: how it was made: model, dataset, settings, versions, counts.
     responses: the responses it was counted on, as the bytes of a parquet file; None if not kept.
     """
@@ -109,17 +114,17 @@ class ValueNeurons:
 
     def top(self, value: str, pole: str | None = None, n: int = 10) -> list[ValueNeuron]:
         """The n strongest neurons of a value, of one pole or of both by |score|. Raises UnknownNameError."""
-        places = self._places(value, pole)
+        places = self.places(value, pole)
         strongest = places[np.argsort(-np.abs(self.columns["score"][places]), kind="stable")]
         return [self._row(place) for place in strongest[:n]]
 
     def by_layer(self, value: str, pole: str | None = None) -> np.ndarray:
         """How many of a value's neurons lie in each layer, int64 `[layer]`."""
-        return np.bincount(self.columns["layer"][self._places(value, pole)], minlength=self.layers)
+        return np.bincount(self.columns["layer"][self.places(value, pole)], minlength=self.layers)
 
     def indices(self, value: str, pole: str | None = None) -> np.ndarray:
         """(layer, neuron) of a value's neurons, strongest first within a pole, int32 `[k, 2]`."""
-        places = self._places(value, pole)
+        places = self.places(value, pole)
         return np.stack((self.columns["layer"][places], self.columns["neuron"][places]), axis=1)
 
     def overlap(self, pole: str | None = None) -> np.ndarray:
@@ -159,17 +164,7 @@ class ValueNeurons:
 
         Raises ModelError that names the first difference in what makes neurons comparable.
         """
-        mine = self.config["model"]
-        keys = ["family", "layers", "width", "config_sha256", "weights_sample_sha256"]
-        if (mine["dtype"] == "float16") != (identity["dtype"] == "float16"):
-            keys.remove("weights_sample_sha256")  # rounded twice, the same weights may differ in a last bit
-        for key in keys:
-            # What only the weights tell is not known of a model on a server.
-            if None not in (mine[key], identity[key]) and mine[key] != identity[key]:
-                raise ModelError(
-                    f"These neurons were found in '{mine['name']}', not in '{identity['name']}': {key} differs "
-                    f"({mine[key]} and {identity[key]}). Locate them in the model at hand."
-                )
+        require_same_model(self.config["model"], identity)
 
     def save(self, folder: str | Path) -> Path:
         """Write a folder of safetensors, JSON, parquet and a README; as a whole or not at all.
@@ -247,7 +242,8 @@ class ValueNeurons:
             raise UnknownNameError("value", value, self.values, "(in this result)")
         return self.values.index(value)
 
-    def _places(self, value: str, pole: str | None) -> np.ndarray:
+    def places(self, value: str, pole: str | None = None) -> np.ndarray:
+        """The table's rows of a value, strongest first within a pole, int64 `[k]`. Raises UnknownNameError."""
         if pole is not None and pole not in POLES:
             raise UnknownNameError("pole", pole, POLES)
         chosen = self.columns["value"] == self._index(value)
@@ -259,6 +255,23 @@ class ValueNeurons:
         cells = {name: column[place].item() for name, column in self.columns.items()}
         value, pole = self.values[cells.pop("value")], POLES[0] if cells.pop("pole") > 0 else POLES[1]
         return ValueNeuron(value, pole, **{**cells, "called": bool(cells["called"])})
+
+
+def require_same_model(mine: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Refuse a model in which something was not found; both are what `Subject.identity()` says.
+
+    Raises ModelError that names the first difference in what makes neurons comparable.
+    """
+    keys = ["family", "layers", "width", "config_sha256", "weights_sample_sha256"]
+    if (mine["dtype"] == "float16") != (identity["dtype"] == "float16"):
+        keys.remove("weights_sample_sha256")  # rounded twice, the same weights may differ in a last bit
+    for key in keys:
+        # What only the weights tell is not known of a model on a server.
+        if None not in (mine[key], identity[key]) and mine[key] != identity[key]:
+            raise ModelError(
+                f"This was found in '{mine['name']}', not in '{identity['name']}': {key} differs "
+                f"({mine[key]} and {identity[key]}). Locate it in the model at hand."
+            )
 
 
 def build_table(rows: list[tuple[Any, ...]]) -> dict[str, np.ndarray]:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from nnvalue.errors import InvalidInputError, UnknownNameError
 from nnvalue.locator.moments import ContrastMoments, Moments
+from nnvalue.locator.probes import ridge_logistic
 from nnvalue.locator.readings import Reading
 from nnvalue.locator.score import cohens_d
 from nnvalue.values import POLES
@@ -201,33 +202,7 @@ def probe(evidence: Evidence, reading: Reading) -> Tensor:
     members = evidence.per_response["means"]
     arms = torch.cat([member.flatten(0, 1) for member in members])  # [response, layer, neuron]
     signs = torch.cat([torch.tensor((1.0, -1.0)).repeat(len(member)) for member in members])
-    return torch.stack([_logistic_weights(arms[:, layer], signs) for layer in range(arms.shape[1])])
-
-
-def _logistic_weights(features: Tensor, signs: Tensor) -> Tensor:
-    """The w that minimises Σ log(1 + exp(−sign (x·w + b))) + ½|w|² with some b, float64 `[neuron]`.
-
-    There are fewer responses than neurons, and w is a mix of responses (w = Xᵀα): so α is looked for, and w never held.
-    """
-    from scipy.optimize import minimize
-
-    features = features.double() - features.double().mean(0)
-    spread = features.std(0, correction=0)
-    features = torch.where(spread > 0, features / spread.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
-    kernel = features @ features.T
-    sign = signs.double()
-
-    def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
-        alpha, intercept = torch.from_numpy(point[:-1]), point[-1]
-        mixed = kernel @ alpha
-        margin = sign * (mixed + intercept)
-        pull = -sign * torch.sigmoid(-margin)
-        loss = torch.nn.functional.softplus(-margin).sum() + alpha @ mixed / 2
-        return float(loss), torch.cat((kernel @ (pull + alpha), pull.sum().view(1))).numpy()
-
-    start, exact = np.zeros(len(sign) + 1), {"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-8}
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=exact)
-    return features.T @ torch.from_numpy(found.x[:-1])
+    return torch.stack([ridge_logistic(arms[:, layer], signs).standardised for layer in range(arms.shape[1])])
 
 
 def value_plane(evidence: Evidence, reading: Reading) -> Tensor:

@@ -50,12 +50,17 @@ class Scoring:
                 "firing_negative": negative.firing_rate(),
                 "effect_size": cohens_d(positive, negative),
             }
+            statistics = {
+                f"{name}_{pole}": kept
+                for pole, moments in zip(POLES, (positive, negative), strict=True)
+                for name, kept in (("mean", moments.mean()), ("sd", moments.variance().sqrt()))
+            }
             found["q"], is_called, significance = self._significance(members, parts, found)
             crossed = self._crossed(members) if self._config.crossed else {}
             ranked = found["score"].masked_fill(~is_called, 0) if self._config.only_called else found["score"]
             poles = select_neurons(ranked, self._config.selection)
             rows += self._selected(number, value, found, is_called, poles, one.dtype)
-            for name, kept in (found | crossed).items():
+            for name, kept in (found | statistics | crossed).items():
                 maps.setdefault(name, []).append(kept.float())
             maps.setdefault("called", []).append(is_called.to(torch.uint8))
             halves = [part[self._reading] for part in parts]

@@ -3,6 +3,7 @@
 from nnvalue.models.anatomy import SITES, Anatomy, ModulePaths, known_families, resolve_anatomy
 from nnvalue.models.batching import pad_left, plan_batches
 from nnvalue.models.chat import encode_prompt, render_prompt
+from nnvalue.models.decoding import next_token_logits
 from nnvalue.models.generation import Response, generate_responses
 from nnvalue.models.runtime import Bundle, Load, RemoteOptions
 from nnvalue.models.subject import EMBEDDED_NAME, Subject, find_server, open_model
@@ -21,6 +22,7 @@ __all__ = [
     "find_server",
     "generate_responses",
     "known_families",
+    "next_token_logits",
     "open_model",
     "pad_left",
     "plan_batches",

@@ -45,7 +45,8 @@ class Anatomy:
     layers, width: number of layers, and of neurons in each (the MLP's intermediate width).
     activation: class name of the activation function that the model really uses.
     gate, down_in: one site a layer; for MLPs without a gate both carry the same activation.
-    block: the layer's output, one a layer.
+    down_out: what the MLP's down projection puts out, one a layer.
+    block: the layer's output, that is the residual stream after it, one a layer.
     """
 
     family: str
@@ -54,6 +55,7 @@ class Anatomy:
     activation: str
     gate: tuple[str, ...]
     down_in: tuple[str, ...]
+    down_out: tuple[str, ...]
     block: tuple[str, ...]
 
     def sites(self, name: str) -> tuple[str, ...]:
@@ -61,6 +63,11 @@ class Anatomy:
         if name not in SITES:
             raise UnknownNameError("site", name, SITES)
         return getattr(self, name)
+
+    def forward_order(self) -> list[str]:
+        """All sites, in the order in which a pass comes to them."""
+        layers = zip(self.gate, self.down_in, self.down_out, self.block, strict=True)
+        return [site for layer in layers for site in layer]
 
     def facts(self) -> dict[str, Any]:
         """What an artefact records of it."""
@@ -108,6 +115,7 @@ def resolve_anatomy(module: nn.Module, config: Any, paths: ModulePaths | None = 
         activation=type(acts[0]).__name__,
         gate=tuple(f"{prefix}.{paths.activation}.output" for prefix in prefixes),
         down_in=tuple(f"{prefix}.{paths.down}.input" for prefix in prefixes),
+        down_out=tuple(f"{prefix}.{paths.down}.output" for prefix in prefixes),
         block=tuple(f"{prefix}.output" for prefix in prefixes),
     )
 

@@ -10,8 +10,9 @@ from nnvalue.prompts import Prompt
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PLAIN_TEMPLATE = "{system}Question: {user}\nAnswer:"
+PLAIN_TEMPLATE = "{system}{history}Question: {user}\nAnswer:"
 """For base models: the description on lines of its own, then the question."""
+_PLAIN_EXCHANGE = "Question: {user}\nAnswer: {answer}\n\n"
 
 
 def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
@@ -22,13 +23,18 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
     """
     if tokenizer.chat_template is None:
         system = f"{prompt.system}\n\n" if prompt.system else ""
-        return PLAIN_TEMPLATE.format(system=system, user=prompt.user)
-    user = {"role": "user", "content": prompt.user}
+        history = "".join(_PLAIN_EXCHANGE.format(user=user, answer=answer) for user, answer in prompt.history)
+        return PLAIN_TEMPLATE.format(system=system, history=history, user=prompt.user)
+    turns = []
+    for user, answer in prompt.history:
+        turns += [{"role": "user", "content": user}, {"role": "assistant", "content": answer}]
+    turns.append({"role": "user", "content": prompt.user})
     if prompt.system is None:
-        return _apply(tokenizer, [user])
+        return _apply(tokenizer, turns)
     if accepts_system_role(tokenizer):
-        return _apply(tokenizer, [{"role": "system", "content": prompt.system}, user])
-    return _apply(tokenizer, [{"role": "user", "content": f"{prompt.system}\n\n{prompt.user}"}])
+        return _apply(tokenizer, [{"role": "system", "content": prompt.system}, *turns])
+    turns[0] = {"role": "user", "content": f"{prompt.system}\n\n{turns[0]['content']}"}
+    return _apply(tokenizer, turns)
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:

@@ -1,4 +1,4 @@
-"""Responses to prompts: batched, greedy, kept as they come, resumable."""
+"""Responses to prompts: batched, greedy or with noise of their own, steered or not, kept as they come, resumable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import nnsight
 import torch
 from torch import Tensor
 
@@ -16,10 +15,12 @@ from nnvalue.artifacts import Journal
 from nnvalue.errors import InvalidInputError, ModelError, ResultError
 from nnvalue.models.batching import pad_left, plan_batches
 from nnvalue.models.chat import encode_prompt
+from nnvalue.models.decoding import arms_of, generate_batches, generate_steered, row_seed
 from nnvalue.models.runtime import Bundle, Load
 from nnvalue.models.subject import Subject
 from nnvalue.progress import DETAIL, Progress, silent
 from nnvalue.prompts import Prompt
+from nnvalue.steering_protocol import Sampling, Steering, batch_edits
 
 _STAGE = "generating responses"
 _NEUTRAL = {
@@ -65,28 +66,44 @@ def generate_responses(
     subject: Subject,
     prompts: Sequence[Prompt],
     *,
+    steering: Steering | Sequence[Steering | None] | None = None,
+    sampling: Sampling | None = None,
     max_new_tokens: int = 128,
     batch_tokens: int = 8192,
+    streamer: Any = None,
     journal: Journal | None = None,
     journal_key: str = "responses",
     progress: Progress = silent,
 ) -> list[Response]:
-    """Greedy responses, one a prompt and in the order of the prompts.
+    """Responses, one a prompt and in the order of the prompts; greedy if no sampling is asked for.
 
-    Greedy means the argmax of the model's own logits: sampling and penalties of the checkpoint's generation settings
-    are off. With a journal, batches that are in it are not generated again.
+    Greedy means the argmax of the model's logits: sampling and penalties of the checkpoint's generation settings are
+    off. With a journal, batches that are in it are not generated again.
 
     Args:
+        steering: what moves the model; one for all prompts, or one (or None) for each, so that all arms and doses of an
+            experiment can share their batches.
+        sampling: how tokens are drawn. Prompts of one id draw alike, so with a steering for each an id may come again.
         max_new_tokens: length limit of a response.
         batch_tokens: prompt and response tokens of one batch, padding included.
+        streamer: one of transformers', which is given tokens as they come; of a single prompt, in this process.
 
-    Raises InvalidInputError for a limit below 1 or prompts that share an id.
+    Raises InvalidInputError for a limit below 1, prompts that share an id or another number of steerings than prompts;
+    ModelError for a steering that was made for another model.
     """
     if max_new_tokens < 1:
         raise InvalidInputError(f"A response needs room for at least one token, max_new_tokens={max_new_tokens} given.")
-    if len({prompt.id for prompt in prompts}) != len(prompts):
+    arms = arms_of(subject, prompts, steering)
+    alone = steering is None or isinstance(steering, Steering)
+    if alone and len({prompt.id for prompt in prompts}) != len(prompts):
         raise InvalidInputError("Two prompts share an id; give every prompt its own.")
-    encoded = [_compact(encode_prompt(subject.tokenizer, prompt)) for prompt in prompts]
+    if streamer is not None and (len(prompts) != 1 or subject.runtime.costly):
+        raise InvalidInputError("Tokens are streamed for one prompt at a time, and in this process only.")
+    put = [prompt if arm is None else arm.speak(prompt) for prompt, arm in zip(prompts, arms, strict=True)]
+    encoded = [_compact(encode_prompt(subject.tokenizer, prompt)) for prompt in put]
+    compiled = {id(arm): arm.edits(subject.anatomy) for arm in arms if arm is not None}
+    edits = [[] if arm is None else compiled[id(arm)] for arm in arms]
+    seeds = [0 if sampling is None else row_seed(sampling.seed, prompt.id) for prompt in prompts]
     _check_room(subject, encoded, max_new_tokens)
     plan = plan_batches([len(ids) + max_new_tokens for ids in encoded], batch_tokens)
     responses: dict[int, Response] = {}
@@ -106,11 +123,20 @@ def generate_responses(
 
     def generate(bundle: Bundle, backend: Any) -> list[Tensor]:
         batches = [pad_left([encoded[place] for place in plan[number]], subject.pad_id) for number in bundle]
-        made = generate_batches(subject.model, batches, settings, backend)
+        acts = [
+            (batch_edits([edits[place] for place in plan[number]], order), [seeds[place] for place in plan[number]])
+            for number in bundle
+        ]
+        drawn = None if sampling is None else (sampling.temperature, sampling.top_k, sampling.top_p)
+        if drawn is None and not any(here for here, _ in acts):
+            made = generate_batches(subject.model, batches, settings, backend)
+        else:
+            made = generate_steered(subject.model, batches, acts, drawn, settings, backend)
         _check_tokens(made, [len(ids) for ids, _ in batches], subject)
         return made
 
-    settings = _greedy_settings(subject, max_new_tokens)
+    order = subject.anatomy.forward_order()
+    settings = _greedy_settings(subject, max_new_tokens) | ({} if streamer is None else {"streamer": streamer})
     report = partial(_report, progress, responses, len(prompts))
     for bundle, tokens in subject.runtime.run([b for b in bundles if b], generate, journal, journal_key, report):
         for number, new in zip(bundle, tokens, strict=True):
@@ -173,29 +199,6 @@ def _greedy_settings(subject: Subject, max_new_tokens: int) -> dict[str, Any]:
     return {
         **_NEUTRAL, "max_new_tokens": max_new_tokens, "eos_token_id": stops or None, "pad_token_id": subject.pad_id
     }  # fmt: skip
-
-
-def generate_batches(
-    model: Any, batches: Sequence[tuple[Tensor, Tensor]], settings: dict[str, Any], backend: Any = None
-) -> list[Tensor]:
-    """New tokens of every batch, in one session.
-
-    Args:
-        batches: token ids and attention mask of each, int64 `[batch, token]`, padded on the left.
-        settings: of transformers' `generate`.
-        backend: nnsight's; None for this process.
-
-    Returns:
-        A batch each, int64 `[batch, new token]`; after a stop token there is padding.
-    """
-    with model.session(backend=backend):
-        made = []
-        for ids, mask in batches:
-            with torch.no_grad(), model.generate(ids, attention_mask=mask, **settings) as tracer:
-                tokens = nnsight.save(tracer.result[:, ids.shape[1] :].cpu())
-            made.append(tokens)
-        generated = nnsight.save(made)
-    return generated
 
 
 def _until_stop(tokens: list[int], stops: tuple[int, ...]) -> list[int]:

@@ -19,21 +19,28 @@ import nnsight
 from nnvalue.traces.edits import add_to_neurons, set_neurons
 from nnvalue.traces.gradients import gradient_products
 from nnvalue.traces.quantiles import count_digits, from_sortable_bits, sortable_bits
-from nnvalue.traces.sites import read_activation, write_activation
+from nnvalue.traces.sampling import choose_tokens, gumbel_noise
+from nnvalue.traces.sites import attention_of, read_activation, write_activation
 from nnvalue.traces.statistics import add_up, collect_contrasts, collect_moments, count_loudest, per_neuron_sums
+from nnvalue.traces.steering import apply_edits, positions_in_scope
 
 nnsight.register(__name__)
 
 __all__ = [
     "add_to_neurons",
     "add_up",
+    "apply_edits",
+    "attention_of",
+    "choose_tokens",
     "collect_contrasts",
     "collect_moments",
     "count_digits",
     "count_loudest",
     "from_sortable_bits",
     "gradient_products",
+    "gumbel_noise",
     "per_neuron_sums",
+    "positions_in_scope",
     "read_activation",
     "set_neurons",
     "sortable_bits",

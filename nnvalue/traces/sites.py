@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -26,6 +27,24 @@ def read_activation(model: Any, site: str) -> Tensor:
     """
     activation = model.get(site)
     return activation[0] if isinstance(activation, tuple) else activation
+
+
+def attention_of(model: Any) -> Tensor:
+    """The attention mask `[batch, token]` of the pass under way; ones where it was given none.
+
+    Call it inside a trace, before anything else is read.
+
+    >>> with torch.no_grad(), model.trace(ids, attention_mask=mask) as tracer:
+    ...     attention = nnsight.save(attention_of(model))
+    ...     tracer.stop()
+    >>> torch.equal(attention, mask)
+    True
+    """
+    given, named = model.inputs
+    tokens = named.get("input_ids", given[0] if given else None)
+    tokens = named["inputs_embeds"][..., 0] if tokens is None else tokens
+    mask = named.get("attention_mask")
+    return torch.ones_like(tokens, dtype=torch.long) if mask is None or mask.dim() != 2 else mask
 
 
 def write_activation(model: Any, site: str, activation: Tensor) -> None:

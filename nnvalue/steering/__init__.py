@@ -1,0 +1,42 @@
+"""Steering: moving a model's values by neuron edits, directions and prompts, by a dose whose 0 is the identity."""
+
+from nnvalue.steering.along import DirectionSteering, direction_steering
+from nnvalue.steering.combined import CombinedSteering
+from nnvalue.steering.controls import matched_random
+from nnvalue.steering.directions import PLACES, ValueDirections, learn_directions, split_directions
+from nnvalue.steering.modes import MODES, PARTS, neuron_steering
+from nnvalue.steering.neurons import NeuronSteering
+from nnvalue.steering.prompts import PromptSteering, role_prompt, value_prompt
+from nnvalue.steering.recipes import OPS, Recipe
+from nnvalue.steering.steered import steered
+from nnvalue.steering.stored import from_pretrained, load_steering, push_to_hub, save_steering
+from nnvalue.steering.use import generate
+from nnvalue.steering_protocol import Sampling, Steering
+
+__all__ = [
+    "MODES",
+    "OPS",
+    "PARTS",
+    "PLACES",
+    "CombinedSteering",
+    "DirectionSteering",
+    "NeuronSteering",
+    "PromptSteering",
+    "Recipe",
+    "Sampling",
+    "Steering",
+    "ValueDirections",
+    "direction_steering",
+    "from_pretrained",
+    "generate",
+    "learn_directions",
+    "load_steering",
+    "matched_random",
+    "neuron_steering",
+    "push_to_hub",
+    "role_prompt",
+    "save_steering",
+    "split_directions",
+    "steered",
+    "value_prompt",
+]

@@ -1,0 +1,50 @@
+"""The matched random control: as many neurons of each layer, the same amounts, other neurons."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from nnvalue.errors import InvalidInputError
+from nnvalue.steering.neurons import NeuronSteering
+from nnvalue.steering.recipes import Recipe
+
+MOST = 0.2
+"""Share of a layer's neurons above which there is no matched control: too few are left that are not in the set."""
+
+
+def matched_random(steering: NeuronSteering, width: int, seed: int = 0) -> NeuronSteering:
+    """The same edits at neurons drawn at random from the same layers, none of them in the set.
+
+    Both directions use the same neurons in place of the same ones, so the control has doses as the set has.
+
+    Args:
+        width: neurons in each layer of the model.
+
+    Raises InvalidInputError for a set that takes more than a fifth of a layer: the control would be drawn from what
+    little is left, and would not be a random set.
+    """
+    recipes = [recipe for recipe in (steering.forth, steering.back) if recipe is not None]
+    pairs = np.unique(np.concatenate([np.stack((r.layer, r.neuron), axis=1) for r in recipes]), axis=0)
+    random = np.random.default_rng(seed)
+    instead: dict[tuple[int, int], int] = {}
+    for layer in np.unique(pairs[:, 0]):
+        taken = pairs[pairs[:, 0] == layer, 1]
+        if len(taken) > MOST * width:
+            raise InvalidInputError(
+                f"The set has {len(taken)} of the {width} neurons of layer {layer} ({len(taken) / width:.0%}); a "
+                f"matched random control is drawn from the others and makes sense up to {MOST:.0%} of a layer. Take "
+                "fewer (top)."
+            )
+        drawn = random.choice(np.setdiff1d(np.arange(width), taken), len(taken), replace=False)
+        instead |= {(int(layer), int(old)): int(new) for old, new in zip(taken, drawn, strict=True)}
+
+    def moved(recipe: Recipe | None) -> Recipe | None:
+        if recipe is None:
+            return None
+        at = zip(recipe.layer.tolist(), recipe.neuron.tolist(), strict=True)
+        return recipe.moved(np.array([instead[pair] for pair in at], np.int64))
+
+    about = {**steering.about, "control": "matched_random", "control_seed": seed}
+    return replace(steering, forth=moved(steering.forth), back=moved(steering.back), about=about)

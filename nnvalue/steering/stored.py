@@ -1,0 +1,144 @@
+"""Steerings on disk and on the hub: a folder of JSON, safetensors and a README."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nnvalue.artifacts import canonical_json, library_versions, read_folder, read_tensors, tensor_bytes, write_folder
+from nnvalue.errors import ArtifactError, InvalidInputError, UnknownNameError
+from nnvalue.steering.along import DirectionSteering
+from nnvalue.steering.combined import CombinedSteering
+from nnvalue.steering.neurons import NeuronSteering
+from nnvalue.steering.prompts import PromptSteering
+from nnvalue.steering_protocol import Steering
+
+KIND = "steering"
+SCHEMA_VERSION = 1
+_KINDS: dict[str, Any] = {"neurons": NeuronSteering, "direction": DirectionSteering, "prompt": PromptSteering}
+_README = """\
+---
+library_name: nnvalue
+tags: [steering, values, interpretability]
+---
+# A steering
+
+Made with nnvalue {version}{model}. What it does at its dose:
+
+```json
+{description}
+```
+
+It changes what a model says about values. Say so where its output is shown, and use it for research on models, not on
+people who do not know of it.
+
+```python
+from nnvalue import generate, open_model
+from nnvalue.steering import load_steering
+generate(open_model(), ["What would you do?"], steering=load_steering("this folder").at({dose:g}))
+```
+"""
+
+
+def save_steering(steering: Steering, folder: str | Path) -> Path:
+    """Write a steering as a folder, as a whole or not at all.
+
+    Raises InvalidInputError for one of a class that is not of nnvalue, ArtifactError where it cannot be written.
+    """
+    tensors: dict[str, Any] = {}
+    config = {
+        "schema_version": SCHEMA_VERSION, "versions": library_versions(), "steering": _written(steering, "0", tensors)
+    }  # fmt: skip
+    made_for = getattr(steering, "model", None)
+    readme = _README.format(
+        version=config["versions"]["nnvalue"], model=f" for {made_for['name']}" if made_for else "",
+        description=json.dumps(steering.describe(), indent=2, ensure_ascii=False), dose=steering.dose,
+    )  # fmt: skip
+    files = {"config.json": canonical_json(config), "README.md": readme.encode()}
+    write_folder(Path(folder), KIND, files | {"steering.safetensors": tensor_bytes(tensors)})
+    return Path(folder)
+
+
+def load_steering(folder: str | Path) -> Any:
+    """Open a folder that `save_steering` wrote.
+
+    Raises ArtifactError if it is missing, foreign, damaged or holds something that makes no sense.
+    """
+    folder = Path(folder)
+    files = read_folder(folder, KIND)
+    if missing := {"config.json", "steering.safetensors"} - set(files):
+        raise ArtifactError(f"{folder} is incomplete: {min(missing)} is missing.")
+    tensors, _ = read_tensors(folder / "steering.safetensors")
+    try:
+        config = json.loads(files["config.json"])
+        if config["schema_version"] != SCHEMA_VERSION:
+            raise ArtifactError(
+                f"{folder} has schema version {config['schema_version']}; this nnvalue reads version {SCHEMA_VERSION}."
+            )
+        return _read(config["steering"], "0", tensors)
+    except (ValueError, KeyError, TypeError, AttributeError, UnknownNameError, InvalidInputError) as error:
+        raise ArtifactError(f"{folder} holds no steering that can be used ({' '.join(str(error).split())}).") from None
+
+
+def push_to_hub(steering: Steering, repo_id: str, *, private: bool = True, token: str | None = None) -> str:
+    """Upload a steering as a model repository of the hub; returns its address.
+
+    Args:
+        private: whether a repository that is made anew can be seen by its owner only.
+        token: the hub's; None for the one that huggingface_hub has stored.
+    """
+    import tempfile
+
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    with tempfile.TemporaryDirectory() as folder:
+        place = save_steering(steering, Path(folder) / "steering")
+        address = api.create_repo(repo_id, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repo_id, folder_path=str(place), commit_message="A steering of nnvalue")
+    return str(address)
+
+
+def from_pretrained(source: str | Path, *, revision: str | None = None, token: str | None = None) -> Any:
+    """A steering from a folder, or from a repository of the hub. Raises ArtifactError if there is none."""
+    if Path(source).is_dir():
+        return load_steering(source)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    names = ["manifest.json", "config.json", "steering.safetensors", "README.md"]
+    try:
+        folder = snapshot_download(str(source), revision=revision, allow_patterns=names, token=token)
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ArtifactError(f"There is no steering '{source}', neither a folder nor on the hub ({reason}).") from None
+    return load_steering(folder)
+
+
+def _written(steering: Any, path: str, tensors: dict[str, Any]) -> dict[str, Any]:
+    """Its settings; its tensors are put beside those of others, by the place that it has."""
+    if isinstance(steering, CombinedSteering):
+        parts = [_written(part, f"{path}.{number}", tensors) for number, part in enumerate(steering.parts)]
+        return {"kind": "combined", "dose": steering.dose, "parts": parts}
+    for kind, known in _KINDS.items():
+        if isinstance(steering, known):
+            settings, own = steering.state()
+            tensors.update({f"{path}.{name}": tensor for name, tensor in own.items()})
+            return {"kind": kind, **settings}
+    raise InvalidInputError(
+        f"A {type(steering).__name__} cannot be saved; nnvalue knows how to save {', '.join(_KINDS)} and combinations."
+    )
+
+
+def _read(settings: Mapping[str, Any], path: str, tensors: Mapping[str, Any]) -> Any:
+    rest = dict(settings)
+    kind = rest.pop("kind")
+    if kind == "combined":
+        parts = tuple(_read(part, f"{path}.{number}", tensors) for number, part in enumerate(rest["parts"]))
+        return CombinedSteering(parts, rest["dose"])
+    if kind not in _KINDS:
+        raise UnknownNameError("kind of steering", str(kind), _KINDS)
+    own = {name.removeprefix(f"{path}."): tensor for name, tensor in tensors.items() if name.startswith(f"{path}.")}
+    return _KINDS[kind].from_state(rest, own)

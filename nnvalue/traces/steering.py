@@ -1,0 +1,182 @@
+"""Compiled edits: what is done to neurons and to the residual stream at every step of a generation.
+
+Compiled edits are plain: a list of `(site, edits)` in forward order, one entry a site, and each edit a dict of small
+tensors. `apply_edits` carries them out in your own block; whatever steers (`nnvalue.steering`) compiles to them, and
+they are quickly written by hand:
+
+>>> push = {"neurons": torch.tensor([3, 7]), "add": torch.tensor([[0.5, -0.5]])}
+>>> with torch.no_grad(), model.generate(max_new_tokens=2, min_new_tokens=2, do_sample=False) as tracer:
+...     with tracer.invoke(ids, attention_mask=mask):
+...         for step in tracer.iter[:2]:
+...             apply_edits(model, [(sites[0], [push])], mask, step)
+...     with tracer.invoke():
+...         out = tracer.result.save()
+>>> out.shape[1] - ids.shape[1]
+2
+
+The keys of an edit; amounts are float `[row, k]` for rows of their own, or `[1, k]` for all alike:
+
+- `neurons`: int64 `[k]`, without repetition. Absent where all of the site's width is edited (a direction).
+- `rows`: int64 `[row]`, the rows of the batch that are edited; all of them where absent.
+- `scope`: which positions are edited, see `positions_in_scope`; `answer` where absent.
+- `scale`: a ← a · scale.
+- `add`: a ← a + add; with `keep`, a probability, and `seed` each neuron's addition is left out with probability
+  1 − keep, by a new coin at each step, which is the same for all rows.
+- `set`, `set_share`: a ← a + share · (set − a).
+- `cap`, `cap_share`: a ← a + share · (min(a, cap) − a); `floor`, `floor_share` likewise with max.
+- `low`, `high`, `clear_share`: a ← (1 − share) · a where low ≤ a ≤ high.
+- `probe`, `bias`, `logit`, `reach`: float `[1, k]` and three `[row, 1]`: a ← a + reach · max(0, logit − probe·a − bias)
+  · probe / |probe|², the smallest shift after which the probe's log-odds are at `logit`, by the share `reach` of it.
+
+They are done in this order. A scale of 1, an addition of 0 and a share of 0 leave an activation as it is, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnvalue.traces.sites import read_activation
+
+
+def apply_edits(model: Any, edits: Sequence[tuple[str, Sequence[dict[str, Any]]]], mask: Tensor, step: int = 0) -> None:
+    """Carry out compiled edits in the pass under way. Call it inside a trace, once a step.
+
+    Only sites of which something is edited at this step are read, so an edit costs nothing elsewhere.
+
+    >>> silence = {"neurons": torch.tensor([3]), "scale": torch.tensor([[0.0]]), "scope": "all"}
+    >>> with torch.no_grad(), model.trace(ids, attention_mask=mask) as tracer:
+    ...     apply_edits(model, [(sites[0], [silence])], mask)
+    ...     activation = nnsight.save(read_activation(model, sites[0]))
+    ...     tracer.stop()
+    >>> activation[..., 3].any().item()
+    False
+
+    Args:
+        model: the nnsight model that is being traced.
+        edits: sites in forward order, each with its edits.
+        mask: int64 `[batch, token]`, the attention mask of the prompts, which are padded on the left.
+        step: 0 is the pass over the prompt (or the only one), k the pass that is fed the k-th new token.
+    """
+    for site, here in edits:
+        places = [positions_in_scope(edit.get("scope", "answer"), mask, step) for edit in here]
+        if all(where is None for where in places):
+            continue
+        activation = read_activation(model, site)
+        if activation.dim() == 2:  # OPT's is flat
+            activation = activation.unflatten(0, (len(mask), -1))
+        for edit, where in zip(here, places, strict=True):
+            if where is not None:
+                _apply(activation, edit, where, step)
+
+
+def positions_in_scope(scope: Any, mask: Tensor, step: int) -> slice | Tensor | None:
+    """Which positions of the pass under way a scope takes in: a slice, a mask bool `[batch, token]`, or None of them.
+
+    >>> mask = torch.tensor([[0, 1, 1], [1, 1, 1]])
+    >>> positions_in_scope("answer", mask, 0), positions_in_scope("decode", mask, 0)
+    (slice(-1, None, None), None)
+    >>> positions_in_scope([[0, 1]], mask, 0).tolist()  # the first token of every prompt
+    [[False, True, False], [True, False, False]]
+
+    Args:
+        scope: `answer`, every position that predicts an answer's token: the last of the prompt and all after it;
+            `decode`, those after the prompt only (as published by NPTI and ValueLocate); `all`; or spans: pairs
+            [start, end) of token positions, counted from a prompt's first token and on into the answer, the end None
+            where it is open; the same for all rows, or one list of pairs for each.
+    """
+    if isinstance(scope, str):
+        if scope == "all" or (step and scope in ("answer", "decode")):
+            return slice(None)
+        return slice(-1, None) if scope == "answer" else None
+    lengths = mask.sum(1, keepdim=True).to("cpu")
+    width = mask.shape[1]
+    position = lengths + step - 1 if step else torch.arange(width) - (width - lengths)
+    each = bool(scope) and bool(scope[0]) and not isinstance(scope[0][0], int)
+    rows = scope if each else [scope] * len(mask)
+    inside = torch.zeros(position.shape, dtype=torch.bool)
+    for row, spans in enumerate(rows):
+        for start, end in spans:
+            inside[row] |= (position[row] >= start) & (position[row] < (end if end is not None else 2**62))
+    return inside if inside.any() else None
+
+
+def _apply(activation: Tensor, edit: dict[str, Any], where: slice | Tensor, step: int) -> None:
+    """One edit on the live activation `[batch, token, width]`, in place."""
+    edit = _placed(edit, activation)
+    rows = edit.get("rows")
+    part = activation if rows is None else activation.index_select(0, rows)
+    if isinstance(where, Tensor):
+        inside = where.to(part.device).unsqueeze(-1)
+        inside = inside if rows is None else inside[rows]
+        _edit_part(part, edit, step, inside)
+    else:
+        _edit_part(part[:, where], edit, step, None)
+    if rows is not None:
+        activation.index_copy_(0, rows, part)
+
+
+def _placed(edit: dict[str, Any], activation: Tensor) -> dict[str, Any]:
+    """The edit with its tensors where the activation is and amounts in its dtype; made once and kept in the edit."""
+    kept = edit.get("placed")
+    if kept is None or kept["like"].device != activation.device or kept["like"].dtype != activation.dtype:
+        kept = {name: given for name, given in edit.items() if name != "placed"}
+        for name, given in kept.items():
+            if isinstance(given, Tensor):
+                amounts = given.to(activation.device, activation.dtype).unsqueeze(1) if given.dim() == 2 else given
+                kept[name] = amounts.to(activation.device)
+        kept["like"] = activation.new_empty(0)
+        kept["only_adds"] = "keep" not in edit and {"neurons", "add"} <= set(edit) <= _ADDING
+        edit["placed"] = kept
+    return kept
+
+
+_ADDING = {"neurons", "add", "rows", "scope", "placed"}
+
+
+def _edit_part(part: Tensor, edit: Mapping[str, Any], step: int, inside: Tensor | None) -> None:
+    """Edit the positions of `part` `[row, token, width]`, a view, or of them those that are `inside`."""
+    neurons = edit.get("neurons")
+    if inside is None and edit["only_adds"]:
+        added = edit["add"]
+        part.index_add_(2, neurons, added.expand(part.shape[0], part.shape[1], added.shape[2]))
+        return
+    old = part if neurons is None else part[..., neurons]
+    new = _changed(old, edit, step)
+    if inside is not None:
+        new = torch.where(inside, new, old)
+    if neurons is None:
+        part.copy_(new)
+    else:
+        part.index_copy_(2, neurons, new)
+
+
+def _changed(a: Tensor, edit: Mapping[str, Any], step: int) -> Tensor:
+    """What becomes of activations `[row, token, k]`."""
+    if "scale" in edit:
+        a = a * edit["scale"]
+    if "add" in edit:
+        a = a + (edit["add"] if "keep" not in edit else edit["add"] * _coins(edit, step))
+    if "set" in edit:
+        a = torch.lerp(a, edit["set"].expand_as(a), edit["set_share"].expand_as(a))
+    if "cap" in edit:
+        a = torch.lerp(a, torch.minimum(a, edit["cap"]), edit["cap_share"].expand_as(a))
+    if "floor" in edit:
+        a = torch.lerp(a, torch.maximum(a, edit["floor"]), edit["floor_share"].expand_as(a))
+    if "clear_share" in edit:
+        share = edit["clear_share"] * ((a >= edit["low"]) & (a <= edit["high"]))
+        a = torch.lerp(a, torch.zeros_like(a), share)
+    if "probe" in edit:
+        missing = edit["logit"] - edit["bias"] - (a * edit["probe"]).sum(-1, keepdim=True)
+        a = a + edit["reach"] * missing.clamp(min=0) * edit["probe"] / edit["probe"].square().sum()
+    return a
+
+
+def _coins(edit: Mapping[str, Any], step: int) -> Tensor:
+    """1 with probability `keep` for each neuron, else 0: the same for every row, another at every step."""
+    coins = torch.Generator().manual_seed((edit["seed"] * 1_000_003 + step) % 2**63)
+    drawn = torch.rand(edit["add"].shape[-1], generator=coins) < edit["keep"]
+    return drawn.to(edit["add"].device, edit["add"].dtype)
