@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import nnsight
@@ -17,8 +18,42 @@ from nnvalue.models.chat import encode_prompt
 from nnvalue.models.runtime import Bundle, Load
 from nnvalue.models.subject import Subject
 from nnvalue.prompts import Prompt
-from nnvalue.steering_protocol import Edits, Steering, batch_edits, require_single_pass
+from nnvalue.steering_protocol import Edits, Sampling, Steering, batch_edits, require_single_pass
 from nnvalue.traces import apply_edits, choose_tokens
+
+Batch = tuple[Tensor, Tensor, Edits, list[int]]
+"""What is put to the model at once: token ids and attention mask, int64 `[row, token]`, padded on the left; compiled
+edits; and the seed of each row's noise. Plain, because it travels."""
+
+
+class Asked:
+    """Prompts as a model gets them: encoded after the steering has spoken, each with its compiled edits and its noise.
+
+    encoded: token ids of every prompt.
+    drawn: temperature, top_k and top_p; None takes the likeliest token.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        prompts: Sequence[Prompt],
+        steering: Steering | Sequence[Steering | None] | None,
+        sampling: Sampling | None = None,
+    ) -> None:
+        arms = _arms(subject, prompts, steering)
+        put = [prompt if arm is None else arm.speak(prompt) for prompt, arm in zip(prompts, arms, strict=True)]
+        self.encoded = [compact(encode_prompt(subject.tokenizer, prompt)) for prompt in put]
+        self.drawn = None if sampling is None else (sampling.temperature, sampling.top_k, sampling.top_p)
+        compiled = {id(arm): arm.edits(subject.anatomy) for arm in arms if arm is not None}
+        self._edits: list[Edits] = [[] if arm is None else compiled[id(arm)] for arm in arms]
+        self._seeds = [0 if sampling is None else row_seed(sampling.seed, prompt.id) for prompt in prompts]
+        self._order, self._pad_id = subject.anatomy.forward_order(), subject.pad_id
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """Some of the prompts as a batch."""
+        ids, mask = pad_left([self.encoded[row] for row in rows], self._pad_id)
+        edits = batch_edits([self._edits[row] for row in rows], self._order)
+        return ids, mask, edits, [self._seeds[row] for row in rows]
 
 
 def generate_batches(
@@ -46,8 +81,7 @@ def generate_batches(
 
 def generate_steered(
     model: Any,
-    batches: Sequence[tuple[Tensor, Tensor]],
-    acts: Sequence[tuple[Edits, Sequence[int]]],
+    batches: Sequence[Batch],
     drawn: tuple[float, int | None, float | None] | None,
     settings: dict[str, Any],
     backend: Any = None,
@@ -55,13 +89,12 @@ def generate_steered(
     """As `generate_batches`, with edits at every step, and tokens drawn by seeded noise.
 
     Args:
-        acts: of each batch its compiled edits, and a seed for each row.
         drawn: temperature, top_k and top_p of `choose_tokens`; None takes the likeliest token.
     """
     with warnings.catch_warnings(), model.session(backend=backend):
         warnings.filterwarnings("ignore", message=".* was never reached", category=UserWarning)
         made = []
-        for (ids, mask), (edits, seeds) in zip(batches, acts, strict=True):
+        for ids, mask, edits, seeds in batches:
             with torch.no_grad(), model.generate(**settings) as tracer:
                 with tracer.invoke(ids, attention_mask=mask):
                     for step in tracer.iter[: settings["max_new_tokens"]]:
@@ -88,21 +121,17 @@ def next_token_logits(
 
     Raises InvalidInputError for a steering whose scope is `decode`; the rest as for `generate_responses`.
     """
-    arms = arms_of(subject, prompts, steering)
-    put = [prompt if arm is None else arm.speak(prompt) for prompt, arm in zip(prompts, arms, strict=True)]
-    encoded = [encode_prompt(subject.tokenizer, prompt) for prompt in put]
-    compiled = {id(arm): require_single_pass(arm.edits(subject.anatomy)) for arm in arms if arm is not None}
-    edits = [[] if arm is None else compiled[id(arm)] for arm in arms]
-    plan = plan_batches([len(ids) for ids in encoded], batch_tokens)
-    order = subject.anatomy.forward_order()
+    asked = Asked(subject, prompts, steering)
+    plan = plan_batches([len(ids) for ids in asked.encoded], batch_tokens)
 
     def read(bundle: Bundle, backend: Any) -> list[Tensor]:
-        batches = [pad_left([encoded[place] for place in plan[number]], subject.pad_id) for number in bundle]
-        acts = [batch_edits([edits[place] for place in plan[number]], order) for number in bundle]
-        return logits_of_batches(subject.model, batches, acts, backend)
+        batches = [asked.batch(plan[number]) for number in bundle]
+        for _ids, _mask, edits, _seeds in batches:
+            require_single_pass(edits)
+        return logits_of_batches(subject.model, batches, backend)
 
     found = torch.empty(len(prompts), subject.config.get_text_config().vocab_size)
-    loads = [Load(len(batch) * max(len(encoded[place]) for place in batch)) for batch in plan]
+    loads = [Load(len(batch) * max(len(asked.encoded[place]) for place in batch)) for batch in plan]
     for bundle, parts in subject.runtime.run(subject.runtime.bundles(loads), read):
         for number, part in zip(bundle, parts, strict=True):
             if tuple(part.shape) != (len(plan[number]), found.shape[1]):
@@ -111,13 +140,11 @@ def next_token_logits(
     return found
 
 
-def logits_of_batches(
-    model: Any, batches: Sequence[tuple[Tensor, Tensor]], acts: Sequence[Edits], backend: Any = None
-) -> list[Tensor]:
+def logits_of_batches(model: Any, batches: Sequence[Batch], backend: Any = None) -> list[Tensor]:
     """Logits at the last position of every row, in one session; float32 `[row, vocabulary]` a batch."""
     with model.session(backend=backend):
         made = []
-        for (ids, mask), edits in zip(batches, acts, strict=True):
+        for ids, mask, edits, _seeds in batches:
             with torch.no_grad(), model.trace(ids, attention_mask=mask, use_cache=False, logits_to_keep=1):
                 apply_edits(model, edits, mask)
                 logits = nnsight.save(model.output.logits[:, -1].float().cpu())
@@ -126,12 +153,17 @@ def logits_of_batches(
     return found
 
 
+def compact(ids: Iterable[int]) -> array:
+    """Four bytes a token: thousands of responses are held at once."""
+    return array("i", ids)
+
+
 def row_seed(seed: int, prompt_id: str) -> int:
     """The seed of a prompt's own noise: the first 63 bits of sha256 over "seed/prompt id"."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{prompt_id}".encode()).digest()[:8]) >> 1
 
 
-def arms_of(
+def _arms(
     subject: Subject, prompts: Sequence[Prompt], steering: Steering | Sequence[Steering | None] | None
 ) -> list[Steering | None]:
     """The steering of each prompt, checked against the model."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,14 +12,13 @@ from torch import Tensor
 
 from nnvalue.artifacts import Journal
 from nnvalue.errors import InvalidInputError, ModelError, ResultError
-from nnvalue.models.batching import pad_left, plan_batches
-from nnvalue.models.chat import encode_prompt
-from nnvalue.models.decoding import arms_of, generate_batches, generate_steered, row_seed
+from nnvalue.models.batching import plan_batches
+from nnvalue.models.decoding import Asked, compact, generate_batches, generate_steered
 from nnvalue.models.runtime import Bundle, Load
 from nnvalue.models.subject import Subject
 from nnvalue.progress import DETAIL, Progress, silent
 from nnvalue.prompts import Prompt
-from nnvalue.steering_protocol import Sampling, Steering, batch_edits
+from nnvalue.steering_protocol import Sampling, Steering
 
 _STAGE = "generating responses"
 _NEUTRAL = {
@@ -91,21 +89,10 @@ def generate_responses(
     Raises InvalidInputError for a limit below 1, prompts that share an id or another number of steerings than prompts;
     ModelError for a steering that was made for another model.
     """
-    if max_new_tokens < 1:
-        raise InvalidInputError(f"A response needs room for at least one token, max_new_tokens={max_new_tokens} given.")
-    arms = arms_of(subject, prompts, steering)
-    alone = steering is None or isinstance(steering, Steering)
-    if alone and len({prompt.id for prompt in prompts}) != len(prompts):
-        raise InvalidInputError("Two prompts share an id; give every prompt its own.")
-    if streamer is not None and (len(prompts) != 1 or subject.runtime.costly):
-        raise InvalidInputError("Tokens are streamed for one prompt at a time, and in this process only.")
-    put = [prompt if arm is None else arm.speak(prompt) for prompt, arm in zip(prompts, arms, strict=True)]
-    encoded = [_compact(encode_prompt(subject.tokenizer, prompt)) for prompt in put]
-    compiled = {id(arm): arm.edits(subject.anatomy) for arm in arms if arm is not None}
-    edits = [[] if arm is None else compiled[id(arm)] for arm in arms]
-    seeds = [0 if sampling is None else row_seed(sampling.seed, prompt.id) for prompt in prompts]
-    _check_room(subject, encoded, max_new_tokens)
-    plan = plan_batches([len(ids) + max_new_tokens for ids in encoded], batch_tokens)
+    _check_arguments(subject, prompts, steering, max_new_tokens, streamer)
+    asked = Asked(subject, prompts, steering, sampling)
+    _check_room(subject, asked.encoded, max_new_tokens)
+    plan = plan_batches([len(ids) + max_new_tokens for ids in asked.encoded], batch_tokens)
     responses: dict[int, Response] = {}
 
     def keep(batch: list[int], made: list[Response]) -> None:
@@ -117,38 +104,44 @@ def generate_responses(
     progress(_STAGE, 0, len(prompts))
     for number in sorted(known):
         keep(plan[number], [_from_json(entry) for entry in journal.get_json(keys[number])])
-    sizes = [len(batch) * max(len(encoded[place]) for place in batch) for batch in plan]
+    sizes = [len(batch) * max(len(asked.encoded[place]) for place in batch) for batch in plan]
     loads = [Load(size, max_new_tokens, bytes=2 * torch.int64.itemsize * size) for size in sizes]
     bundles = [tuple(n for n in bundle if n not in known) for bundle in subject.runtime.bundles(loads)]
 
     def generate(bundle: Bundle, backend: Any) -> list[Tensor]:
-        batches = [pad_left([encoded[place] for place in plan[number]], subject.pad_id) for number in bundle]
-        acts = [
-            (batch_edits([edits[place] for place in plan[number]], order), [seeds[place] for place in plan[number]])
-            for number in bundle
-        ]
-        drawn = None if sampling is None else (sampling.temperature, sampling.top_k, sampling.top_p)
-        if drawn is None and not any(here for here, _ in acts):
-            made = generate_batches(subject.model, batches, settings, backend)
+        batches = [asked.batch(plan[number]) for number in bundle]
+        if sampling is None and not any(edits for _ids, _mask, edits, _seeds in batches):
+            made = generate_batches(subject.model, [batch[:2] for batch in batches], settings, backend)
         else:
-            made = generate_steered(subject.model, batches, acts, drawn, settings, backend)
-        _check_tokens(made, [len(ids) for ids, _ in batches], subject)
+            made = generate_steered(subject.model, batches, asked.drawn, settings, backend)
+        _check_tokens(made, [len(seeds) for *_, seeds in batches], subject)
         return made
 
-    order = subject.anatomy.forward_order()
     settings = _greedy_settings(subject, max_new_tokens) | ({} if streamer is None else {"streamer": streamer})
     report = partial(_report, progress, responses, len(prompts))
     for bundle, tokens in subject.runtime.run([b for b in bundles if b], generate, journal, journal_key, report):
         for number, new in zip(bundle, tokens, strict=True):
             texts = [_until_stop(row, stop_tokens(subject)) for row in new.tolist()]
             made = [
-                _response(subject, prompts[place].id, encoded[place], text)
+                _response(subject, prompts[place].id, asked.encoded[place], text)
                 for place, text in zip(plan[number], texts, strict=True)
             ]
             if journal is not None:
                 journal.put_json(keys[number], [_to_json(response) for response in made])
             keep(plan[number], made)
     return [responses[place] for place in range(len(prompts))]
+
+
+def _check_arguments(
+    subject: Subject, prompts: Sequence[Prompt], steering: Any, max_new_tokens: int, streamer: Any
+) -> None:
+    if max_new_tokens < 1:
+        raise InvalidInputError(f"A response needs room for at least one token, max_new_tokens={max_new_tokens} given.")
+    alone = steering is None or isinstance(steering, Steering)
+    if alone and len({prompt.id for prompt in prompts}) != len(prompts):
+        raise InvalidInputError("Two prompts share an id; give every prompt its own.")
+    if streamer is not None and (len(prompts) != 1 or subject.runtime.costly):
+        raise InvalidInputError("Tokens are streamed for one prompt at a time, and in this process only.")
 
 
 def _check_tokens(made: Any, rows: list[int], subject: Subject) -> None:
@@ -211,12 +204,7 @@ def _until_stop(tokens: list[int], stops: tuple[int, ...]) -> list[int]:
 def _response(subject: Subject, prompt_id: str, prompt_ids: Sequence[int], tokens: list[int]) -> Response:
     text = subject.tokenizer.decode(tokens, skip_special_tokens=True).strip()
     finished = bool(tokens) and tokens[-1] in stop_tokens(subject)
-    return Response(prompt_id, prompt_ids, _compact(tokens), text, finished)
-
-
-def _compact(ids: Iterable[int]) -> array:
-    """Four bytes a token: thousands of responses are held at once."""
-    return array("i", ids)
+    return Response(prompt_id, prompt_ids, compact(tokens), text, finished)
 
 
 def _to_json(response: Response) -> dict[str, Any]:
@@ -224,5 +212,5 @@ def _to_json(response: Response) -> dict[str, Any]:
 
 
 def _from_json(entry: dict[str, Any]) -> Response:
-    ids = {name: _compact(entry[name]) for name in ("prompt_ids", "token_ids")}
+    ids = {name: compact(entry[name]) for name in ("prompt_ids", "token_ids")}
     return Response(**{**entry, **ids})

@@ -16,6 +16,7 @@ from nnvalue.values import POLES
 
 PARTS = ("both", "add", "cap")
 """Of `npti` and `valuelocate`: both steps, or as a control the addition or the cap alone."""
+_STEPPED = ("npti", "valuelocate")
 _CENTRE, _STEEPNESS = 0.15, 10.0  # of f, in NPTI's public code
 _RANGE_SDS = 2.0  # NeuronLens: a class's range is its mean ± 2 standard deviations
 
@@ -64,21 +65,9 @@ def neuron_steering(
     Raises UnknownNameError for a value, pole, mode or part that does not exist; InvalidInputError for settings that do
     not fit the mode, or a pole without neurons.
     """
-    if mode not in MODES:
-        raise UnknownNameError("mode", mode, MODES)
-    if pole not in POLES:
-        raise UnknownNameError("pole", pole, POLES)
-    if part not in PARTS:
-        raise UnknownNameError("part", part, PARTS)
-    stepped = mode in ("npti", "valuelocate")
-    if not stepped and (part != "both" or as_published):
-        raise InvalidInputError(f"'{mode}' has one step; part and as_published are for npti and valuelocate.")
     own = found.config["settings"]["site"]
-    if site not in (None, own) and mode not in ("gain", "ablate"):
-        raise InvalidInputError(
-            f"'{mode}' edits by activations at '{own}', where these neurons were read, and '{site}' has others; leave "
-            "site out, or locate them there."
-        )
+    _check(mode, pole, part, as_published, site, own)
+    stepped = mode in _STEPPED
     other = POLES[1 - POLES.index(pole)]
     places = {each: _places(found, value, each, top) for each in POLES}
     settings = _Settings(factor, part, as_published)
@@ -92,6 +81,22 @@ def neuron_steering(
          **({"factor": factor} if mode == "gain" else {}), **({"part": part} if stepped else {}),
          **({"top": top} if top is not None else {})},
     )  # fmt: skip
+
+
+def _check(mode: str, pole: str, part: str, as_published: bool, site: str | None, own: str) -> None:
+    if mode not in MODES:
+        raise UnknownNameError("mode", mode, MODES)
+    if pole not in POLES:
+        raise UnknownNameError("pole", pole, POLES)
+    if part not in PARTS:
+        raise UnknownNameError("part", part, PARTS)
+    if mode not in _STEPPED and (part != "both" or as_published):
+        raise InvalidInputError(f"'{mode}' has one step; part and as_published are for npti and valuelocate.")
+    if site not in (None, own) and mode not in ("gain", "ablate"):
+        raise InvalidInputError(
+            f"'{mode}' edits by activations at '{own}', where these neurons were read, and '{site}' has others; leave "
+            "site out, or locate them there."
+        )
 
 
 @dataclass(frozen=True)
