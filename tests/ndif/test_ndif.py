@@ -21,6 +21,7 @@ from nnvalue.errors import NotDeployedError, ServerTraceError
 from nnvalue.findings import ValueNeurons
 from nnvalue.locator import gather_contrasts
 from nnvalue.models import RemoteOptions, generate_responses, open_model
+from nnvalue.steering import CombinedSteering, DirectionSteering, NeuronSteering, PromptSteering, Sampling
 from tests import tiny
 from tests.remote.strangers import run_stranger
 
@@ -78,6 +79,27 @@ def test_counts_are_equal_and_means_too(host, organism):
         assert torch.allclose(mine.squares, theirs.squares, rtol=1e-6)
     assert torch.allclose(here.firing.total, there.firing.total, atol=1e-6)
     assert remote.runtime.server.requests == 2  # a bundle a fold
+
+
+@pytest.mark.parametrize("sampling", [None, Sampling(temperature=0.8)])
+def test_steered_answers_are_equal(host, organism, sampling):
+    """Rows of one batch, each with a steering of its own: neurons at either site, a direction, words, none."""
+    power = load_valueinsight().descriptions[0]["text"]
+    toward = torch.randn(2, organism.config.hidden_size, generator=torch.Generator().manual_seed(1))
+    arms = [
+        NeuronSteering.from_edits([("add", 4, 7, 9.0), ("scale", 3, 8, 0.0), ("cap", 2, 9, 0.0)]),
+        NeuronSteering.from_edits([("add", 4, 7, 9.0)], site="gate", scope=[(2, 9)]),
+        DirectionSteering("residual", (1, 3), 4 * toward),
+        CombinedSteering((PromptSteering(power), NeuronSteering.from_edits([("set", 4, 7, 1.0)], scope="decode"))),
+        None,
+    ]
+    contrasts = build_contrasts(load_valueinsight(), "tradition", situations=len(arms), folds=2)
+    asked = [contrast.positive for contrast in contrasts]
+    settings = {"steering": arms, "sampling": sampling, "max_new_tokens": 24}
+    here, there = (generate_responses(subject, asked, **settings) for subject in (organism, open_model(remote=host)))
+    assert [list(one.token_ids) for one in here] == [list(one.token_ids) for one in there]
+    plain = generate_responses(organism, asked, sampling=sampling, max_new_tokens=24)
+    assert [list(one.token_ids) for one in plain] != [list(one.token_ids) for one in here]
 
 
 def test_an_error_inside_the_trace_names_the_line(host, organism):
