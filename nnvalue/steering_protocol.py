@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -66,15 +67,15 @@ class Sampling:
                 f"The temperature must be a number above 0, {self.temperature} given; leave it out to take the "
                 "likeliest token."
             )
-        if self.top_k is not None and self.top_k < 1:
-            raise InvalidInputError(f"top_k must be at least 1, {self.top_k} given.")
+        if self.top_k is not None and not (isinstance(self.top_k, Integral) and self.top_k >= 1):
+            raise InvalidInputError(f"top_k must be a whole number of at least 1, {self.top_k} given.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise InvalidInputError(f"top_p must lie above 0 and at most at 1, {self.top_p} given.")
 
 
 def checked_dose(dose: float) -> float:
     """The dose as a number; raises InvalidInputError if it is none, NaN or infinite."""
-    if isinstance(dose, bool) or not isinstance(dose, int | float) or not math.isfinite(dose):
+    if isinstance(dose, bool) or not isinstance(dose, Real) or not math.isfinite(dose):
         raise InvalidInputError(f"A dose is a finite number, {dose!r} given; 0 changes nothing.")
     return float(dose)
 
@@ -90,7 +91,7 @@ def checked_scope(scope: Any) -> Any:
         return scope
     try:
         spans = [[int(start), None if end is None else int(end)] for start, end in scope]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         spans = []
     if not spans or any(start < 0 or (end is not None and end <= start) for start, end in spans):
         raise InvalidInputError(
@@ -98,6 +99,12 @@ def checked_scope(scope: Any) -> Any:
             f"{scope!r} given."
         )
     return spans
+
+
+def is_identity(given: Any) -> bool:
+    """Whether it says of a model all that models are told apart by, as `Subject.identity()` does."""
+    keys = ("name", "family", "layers", "width", "dtype", "config_sha256", "weights_sample_sha256")
+    return isinstance(given, Mapping) and all(key in given for key in keys)
 
 
 def combine_edits(parts: Sequence[Edits], order: Sequence[str]) -> Edits:

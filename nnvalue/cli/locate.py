@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,7 @@ from typing import Any
 import click
 
 from nnvalue.cli.subjects import model_options, server_options, take_subject
-
-_A_DAY = 86_400.0
+from nnvalue.cli.terminal import progress_bars, quiet_libraries
 
 
 class _Situations(click.ParamType):
@@ -91,8 +88,8 @@ def command(
     asked |= {"methods": methods} if len(methods) > 1 else {}
     out = out or _default_out(name, config, {**asked, "dataset": dataset})
     edition = load_valueinsight(dataset)
-    _quiet_libraries()
-    with _progress() as progress:
+    quiet_libraries()
+    with progress_bars() as progress:
         subject = open_model(name, **opening)
         where = {"dataset": edition, "out": out, "overwrite": overwrite, "progress": progress}
         if len(methods) > 1:
@@ -134,55 +131,3 @@ def _selection(top_k: float | None, threshold: float | None, floor: float | None
     if top_k is not None:
         raise click.UsageError("--top-k and --threshold are two ways to select; give one of them.")
     return Threshold(threshold) if floor is None else Threshold(threshold, floor)
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """Bars on stderr: the whole run with its time left, and the stage under way with its rate."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    from nnvalue.locator.pipeline import OVERALL
-    from nnvalue.progress import DETAIL
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[waiting]}"),
-    )  # fmt: skip
-    console = Console(stderr=True)
-    shown = {"console": console, "transient": True, "disable": not console.is_terminal}
-    # All of a stage counts for its speed: jobs on a server take minutes each, and rich looks back 30 s by itself.
-    with Progress(*columns, **shown, speed_estimate_period=_A_DAY) as bars:
-        blank = {"rate": "", "waiting": ""}
-        overall = bars.add_task(OVERALL, total=None, **blank)
-        current = {"stage": "opening the model", "task": bars.add_task("opening the model", total=None, **blank)}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage == OVERALL:
-                bars.update(overall, completed=done, total=total)
-                return
-            stage, _, waiting = stage.partition(DETAIL)
-            if stage != current["stage"]:
-                bars.remove_task(current["task"])
-                current.update(stage=stage, task=bars.add_task(stage, total=total, completed=done, **blank))
-            task = current["task"]
-            bars.update(task, completed=done, total=total, waiting=waiting)
-            speed = next(item.speed for item in bars.tasks if item.id == task)
-            bars.update(task, rate=f"{speed:.1f}/s" if speed else "")
-
-        yield report
-
-
-def _quiet_libraries() -> None:
-    """One voice on stderr: ours."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()

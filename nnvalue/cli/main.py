@@ -14,7 +14,9 @@ from nnvalue.errors import NnvalueError
 
 _VERBS = {
     "locate": "Find which neurons of a model carry which value.",
+    "steer": "Answer with a value turned up or down.",
     "inspect": "Show a saved result.",
+    "bake": "Write an edit into a model's weights.",
     "data": "Show, check and import datasets.",
     "models": "What is embedded and which architectures are known.",
 }

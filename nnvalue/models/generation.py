@@ -140,7 +140,7 @@ def _check_arguments(
     alone = steering is None or isinstance(steering, Steering)
     if alone and len({prompt.id for prompt in prompts}) != len(prompts):
         raise InvalidInputError("Two prompts share an id; give every prompt its own.")
-    if streamer is not None and (len(prompts) != 1 or subject.runtime.costly):
+    if streamer is not None and (len(prompts) != 1 or subject.runtime.name != "local"):
         raise InvalidInputError("Tokens are streamed for one prompt at a time, and in this process only.")
 
 

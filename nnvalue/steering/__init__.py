@@ -1,6 +1,7 @@
 """Steering: moving a model's values by neuron edits, directions and prompts, by a dose whose 0 is the identity."""
 
 from nnvalue.steering.along import DirectionSteering, direction_steering
+from nnvalue.steering.baking import bake
 from nnvalue.steering.combined import CombinedSteering
 from nnvalue.steering.controls import matched_random
 from nnvalue.steering.directions import PLACES, ValueDirections, learn_directions, split_directions
@@ -26,6 +27,7 @@ __all__ = [
     "Sampling",
     "Steering",
     "ValueDirections",
+    "bake",
     "direction_steering",
     "from_pretrained",
     "generate",

@@ -46,7 +46,7 @@ class DirectionSteering:
     def __post_init__(self) -> None:
         object.__setattr__(self, "dose", checked_dose(self.dose))
         object.__setattr__(self, "scope", checked_scope(self.scope))
-        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "layers", tuple(map(int, self.layers)))  # numpy's do not go into JSON
         if self.place not in PLACES:
             raise UnknownNameError("place of directions", self.place, PLACES)
         sound = self.vectors.dim() == 2 and len(self.vectors) == len(self.layers) and self.vectors.isfinite().all()
@@ -54,6 +54,8 @@ class DirectionSteering:
             raise InvalidInputError("A finite vector of each layer is expected, and every layer once.")
         if (self.goal is None) != (self.bias is None) or not (self.goal is None or 0 < self.goal < 1):
             raise InvalidInputError(f"The goal is a probability between 0 and 1 and needs a probe, {self.goal} given.")
+        if self.bias is not None and not (self.bias.shape == self.vectors.shape[:1] and self.bias.isfinite().all()):
+            raise InvalidInputError("A probe needs a finite bias for each layer.")
 
     def at(self, dose: float) -> DirectionSteering:
         """The same at another dose."""

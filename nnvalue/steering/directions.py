@@ -14,12 +14,13 @@ from torch import Tensor
 
 from nnvalue.artifacts import canonical_json, library_versions, read_folder, read_tensors, tensor_bytes, write_folder
 from nnvalue.errors import ArtifactError, InvalidInputError, NumericalError, ResultError, UnknownNameError
-from nnvalue.findings import ValueNeurons
+from nnvalue.findings import ValueNeurons, require_same_model
 from nnvalue.locator.collect import LEAN
 from nnvalue.locator.probes import ridge_logistic
 from nnvalue.locator.readings import response_length, teacher_forced
 from nnvalue.models import Bundle, Load, Response, Subject, plan_batches
 from nnvalue.progress import Progress, silent
+from nnvalue.steering_protocol import is_identity
 from nnvalue.traces import collect_moments
 from nnvalue.values import POLES
 
@@ -86,7 +87,7 @@ class ValueDirections:
                 version == SCHEMA_VERSION and place in PLACES and len(shape) == 3 and shape[0] == len(set(values))
                 and all(tensors[name].shape == expected for name, expected in shapes.items())
                 and all(tensors[name].dtype == torch.float32 and tensors[name].isfinite().all() for name in _TENSORS)
-                and isinstance(config["model"], dict)
+                and is_identity(config["model"]) and isinstance(config["source"], str)
             )  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError):
             sound = False
@@ -124,16 +125,15 @@ def learn_directions(
         raise UnknownNameError("place of directions", place, PLACES)
     found.require_model(subject.identity())
     values = found.values if values is None else tuple(values)
-    table = [row for row in found.response_table() if not row["null"]]
+    wanted = {member for value in values for member in _members(found, value)}
+    table = [row for row in found.response_table() if not row["null"] and row["value"] in wanted]
     responses = [Response("", row["prompt_ids"], row["token_ids"], "", True) for row in table]
     means, squares = _gather(subject, responses, getattr(subject.anatomy, PLACES[place]), batch_tokens, progress)
     counts = torch.tensor([len(response.fed_ids) for response in responses], dtype=torch.float64)
     read = counts > 0
     learned: dict[str, list[Tensor]] = {name: [] for name in ("difference", "weights", "bias", "accuracy")}
     for value in values:
-        if value not in found.values:
-            raise UnknownNameError("value", value, found.values, "(in this result)")
-        members = found.config["counts"][value].get("members", [value])
+        members = _members(found, value)
         mine = read & torch.tensor([row["value"] in members for row in table])
         signs = torch.tensor([1.0 if row["pole"] == POLES[0] else -1.0 for row in table])[mine]
         folds = torch.tensor([row["fold"] for row in table])[mine]
@@ -149,6 +149,13 @@ def learn_directions(
         place, tuple(values), norm=norm, config=config,
         **{name: torch.stack(parts).float() for name, parts in learned.items()},
     )  # fmt: skip
+
+
+def _members(found: ValueNeurons, value: str) -> list[str]:
+    """The basic values that a value of a result is made of."""
+    if value not in found.values:
+        raise UnknownNameError("value", value, found.values, "(in this result)")
+    return found.config["counts"][value].get("members", [value])
 
 
 def _learn(learned: dict[str, list[Tensor]], means: Tensor, signs: Tensor, folds: Tensor) -> None:
@@ -234,12 +241,14 @@ def split_directions(
     Returns:
         Directions (shared, intrinsic alone, prompted alone) of the values that both have, without probes.
 
-    Raises InvalidInputError where the two are of different places or models, or have no value in common.
+    Raises InvalidInputError where the two are of different places or have no value in common, ModelError where they are
+    of different models.
     """
+    require_same_model(intrinsic.config["model"], prompted.config["model"])
     common = tuple(value for value in intrinsic.values if value in prompted.values)
     alike = intrinsic.place == prompted.place and intrinsic.difference.shape[1:] == prompted.difference.shape[1:]
     if not alike or not common:
-        raise InvalidInputError("Two kinds of directions of one place, one model and a common value are expected.")
+        raise InvalidInputError("Two kinds of directions of one place and a common value are expected.")
     a, b = (
         each.difference[[each.of(value) for value in common]].double() for each in (intrinsic, prompted)
     )  # [value, layer, hidden]

@@ -129,7 +129,7 @@ def _places(found: ValueNeurons, value: str, pole: str, top: float | None) -> np
     places = found.places(value, pole)
     if top is None:
         return places
-    if not top > 0 or (top >= 1 and top != int(top)):
+    if not top > 0 or (top >= 1 and top % 1 != 0):
         raise InvalidInputError(f"top is a share below 1 or a whole number of neurons, {top:g} given.")
     return places[: max(1, round(top * found.layers * found.width)) if top < 1 else int(top)]
 
@@ -151,7 +151,7 @@ def _recipe(
     toward, other = (_neurons(found, value, pole, places[pole]) for pole in (towards, away))
     recipe = MODES[mode](toward, other, how)
     if not len(recipe):
-        missing = away if mode in ("ablate", "clamp_range") else towards
+        missing = away if mode in ("ablate", "clamp_range") or how.part == "cap" else towards
         raise InvalidInputError(f"'{value}' has no neurons of its {missing} pole here, and '{mode}' needs some.")
     return recipe
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nnvalue.dataset import SYSTEM_PROMPT, Role, ValueInsight, voice
+from nnvalue.dataset import Role, ValueInsight, voice
 from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
 from nnvalue.models import Anatomy
 from nnvalue.prompts import Prompt
@@ -77,13 +77,14 @@ def value_prompt(
     value: str,
     pole: str = "positive",
     *,
+    role: Role | str | None = None,
     dose: float = 1.0,
     split: str = "locate",
     seed: int = 0,
 ) -> PromptSteering:
     """A description of a person at a value's pole, drawn from a dataset, and one of the other pole for a dose of −1.
 
-    Of a higher-order value one of its members is described.
+    Of a higher-order value one of its members is described; with a role, the described person has that role.
 
     Raises UnknownNameError for a value or pole that does not exist, DatasetError where it has no descriptions.
     """
@@ -98,8 +99,9 @@ def value_prompt(
     for row in rows:
         pairs.setdefault((row["value"], row["pair"]), {})[row["pole"]] = row["text"]
     chosen = random.Random(f"{seed}/{value}").choice(sorted(pairs))
-    texts = [voice(None, pairs[chosen][each], SYSTEM_PROMPT) for each in (pole, POLES[1 - POLES.index(pole)])]
-    return PromptSteering(*texts, dose, {"value": value, "pole": pole, "described": chosen[0], "pair": chosen[1]})
+    texts = [voice(role, pairs[chosen][each]) for each in (pole, POLES[1 - POLES.index(pole)])]
+    about = {"value": value, "pole": pole, "described": chosen[0], "pair": chosen[1]}
+    return PromptSteering(*texts, dose, about if role is None else about | {"role": _name(role)})
 
 
 def role_prompt(role: Role | str, *, dose: float = 1.0) -> PromptSteering:
@@ -107,4 +109,8 @@ def role_prompt(role: Role | str, *, dose: float = 1.0) -> PromptSteering:
     text = voice(role)
     if not text:
         raise InvalidInputError("A role needs a text; an empty one was given.")
-    return PromptSteering(text, None, dose, {"role": role.id if isinstance(role, Role) else "own words"})
+    return PromptSteering(text, None, dose, {"role": _name(role)})
+
+
+def _name(role: Role | str) -> str:
+    return role.id if isinstance(role, Role) else "own words"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,20 +49,28 @@ class Recipe:
         """
         cells: list[tuple[int, int, int, float, float]] = []
         for row in rows:
-            op, *numbers = row
+            op, *numbers = row if isinstance(row, Sequence) and row else (row,)
             if op not in OPS:
                 raise UnknownNameError("edit", str(op), OPS)
             if len(numbers) != (4 if op == "clear" else 3):
                 wanted = "(layer, neuron, low, high)" if op == "clear" else "(layer, neuron, amount)"
                 raise InvalidInputError(f"An edit '{op}' takes {wanted}; {row!r} given.")
-            layer, neuron, amount = numbers[:3]
-            cells.append((layer, neuron, OPS.index(op), amount, numbers[3] if op == "clear" else 0.0))
+            try:
+                layer, neuron = map(operator.index, numbers[:2])
+                amount, high = map(float, (*numbers[2:], 0.0)[:2])
+            except (TypeError, ValueError):
+                raise InvalidInputError(
+                    f"Layer and neuron of an edit are whole numbers, and the rest are amounts; {row!r} given."
+                ) from None
+            cells.append((layer, neuron, OPS.index(op), amount, high))
         columns = zip(*cells, strict=True) if cells else [()] * len(_COLUMNS)
         return cls(*(np.array(column, kind) for column, kind in zip(columns, _COLUMNS.values(), strict=True)))
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.amount).all() and np.isfinite(self.high).all()):
             raise InvalidInputError("An amount of an edit is NaN or infinite; finite numbers are expected.")
+        if ((self.op == OPS.index("clear")) & (self.high < self.amount)).any():
+            raise InvalidInputError("The range of a 'clear' ends below its start; give (layer, neuron, low, high).")
         pairs, counts = np.unique(np.stack((self.layer, self.neuron)), axis=1, return_counts=True)
         if (counts > 1).any():
             layer, neuron = pairs[:, counts > 1][:, 0]
@@ -156,7 +165,8 @@ class Recipe:
         columns = {name: tensors[f"{prefix}.{name}"].numpy() for name in _COLUMNS}
         sound = all(columns[name].dtype == kind and columns[name].ndim == 1 for name, kind in _COLUMNS.items())
         sound = sound and len({len(column) for column in columns.values()}) == 1
-        if not sound or not ((columns["op"] >= 0) & (columns["op"] < len(OPS))).all():
+        lowest = [columns[name].min(initial=0) for name in ("layer", "neuron", "op")] if sound else [-1]
+        if min(lowest) < 0 or columns["op"].max(initial=0) >= len(OPS):
             raise InvalidInputError("The edits of this steering are no table of edits.")
         return cls(**columns)
 

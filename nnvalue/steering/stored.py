@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,21 @@ from nnvalue.steering.along import DirectionSteering
 from nnvalue.steering.combined import CombinedSteering
 from nnvalue.steering.neurons import NeuronSteering
 from nnvalue.steering.prompts import PromptSteering
-from nnvalue.steering_protocol import Steering
+from nnvalue.steering_protocol import Steering, is_identity
 
 KIND = "steering"
 SCHEMA_VERSION = 1
 _KINDS: dict[str, Any] = {"neurons": NeuronSteering, "direction": DirectionSteering, "prompt": PromptSteering}
+_FORMS: dict[str, Callable[[Any], bool]] = {
+    "about": lambda given: isinstance(given, dict),
+    "model": lambda given: given is None or is_identity(given),
+    "seed": lambda given: type(given) is int,
+    "full_caps": lambda given: type(given) is bool,
+    "layers": lambda given: isinstance(given, list) and all(type(layer) is int for layer in given),
+    "forth": lambda given: isinstance(given, str),
+    "back": lambda given: given is None or isinstance(given, str),
+}
+"""What settings must be that would else fail in the middle of a run; the others are checked where they are used."""
 _README = """\
 ---
 library_name: nnvalue
@@ -125,7 +135,8 @@ def _written(steering: Any, path: str, tensors: dict[str, Any]) -> dict[str, Any
     for kind, known in _KINDS.items():
         if isinstance(steering, known):
             settings, own = steering.state()
-            tensors.update({f"{path}.{name}": tensor for name, tensor in own.items()})
+            # Copies: a file holds no tensor twice, and two parts may have one in common.
+            tensors.update({f"{path}.{name}": tensor.clone() for name, tensor in own.items()})
             return {"kind": kind, **settings}
     raise InvalidInputError(
         f"A {type(steering).__name__} cannot be saved; nnvalue knows how to save {', '.join(_KINDS)} and combinations."
@@ -140,5 +151,10 @@ def _read(settings: Mapping[str, Any], path: str, tensors: Mapping[str, Any]) ->
         return CombinedSteering(parts, rest["dose"])
     if kind not in _KINDS:
         raise UnknownNameError("kind of steering", str(kind), _KINDS)
+    if wrong := [name for name, given in rest.items() if name in _FORMS and not _FORMS[name](given)]:
+        raise InvalidInputError(f"its '{wrong[0]}' is {rest[wrong[0]]!r}")
     own = {name.removeprefix(f"{path}."): tensor for name, tensor in tensors.items() if name.startswith(f"{path}.")}
-    return _KINDS[kind].from_state(rest, own)
+    made = _KINDS[kind].from_state(rest, own)
+    if absent := set(made.state()[0]) - set(rest):  # a default must not take the place of what was said
+        raise InvalidInputError(f"its '{min(absent)}' is missing")
+    return made

@@ -62,6 +62,9 @@ def apply_edits(model: Any, edits: Sequence[tuple[str, Sequence[dict[str, Any]]]
         step: 0 is the pass over the prompt (or the only one), k the pass that is fed the k-th new token.
     """
     for site, here in edits:
+        if not step:
+            for edit in here:
+                edit.pop("placed", None)  # of an earlier pass: its amounts may have been changed since
         places = [positions_in_scope(edit.get("scope", "answer"), mask, step) for edit in here]
         if all(where is None for where in places):
             continue
@@ -95,7 +98,7 @@ def positions_in_scope(scope: Any, mask: Tensor, step: int) -> slice | Tensor | 
     lengths = mask.sum(1, keepdim=True).to("cpu")
     width = mask.shape[1]
     position = lengths + step - 1 if step else torch.arange(width) - (width - lengths)
-    each = bool(scope) and bool(scope[0]) and not isinstance(scope[0][0], int)
+    each = any(not spans or not isinstance(spans[0], int) for spans in scope)
     rows = scope if each else [scope] * len(mask)
     inside = torch.zeros(position.shape, dtype=torch.bool)
     for row, spans in enumerate(rows):

@@ -128,7 +128,7 @@ def test_bad_input_gets_one_sentence(tmp_path, monkeypatch, capsys, arguments, c
     """Through `main`, in this process: a process for each would take minutes."""
     out = ["--out", str(tmp_path / "out")] if arguments[0] == "locate" else []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nnvalue.cli.locate._quiet_libraries", lambda: None)
+    monkeypatch.setattr("nnvalue.cli.locate.quiet_libraries", lambda: None)
     monkeypatch.setattr(sys, "argv", ["nnvalue", *arguments, *out])
     with pytest.raises(SystemExit) as stopped:
         main()
@@ -161,7 +161,7 @@ def test_models_that_cannot_work_are_refused_in_one_sentence(tmp_path):
 def test_every_question_has_a_folder_of_its_own(tmp_path, monkeypatch):
     """The README's lines can be typed one after the other."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nnvalue.cli.locate._quiet_libraries", lambda: None)
+    monkeypatch.setattr("nnvalue.cli.locate.quiet_libraries", lambda: None)
     for more in ([], ["--method", "firing_difference", "--threshold", "0.2"], ["--site", "gate"]):
         assert CliRunner().invoke(cli, ["locate", *SMALL, *more], catch_exceptions=False).exit_code == 0
     assert len(list(tmp_path.glob("runs/organism-power-*"))) == 3

@@ -93,7 +93,7 @@ def test_the_command_line_needs_one_flag(local, server, tmp_path):
     ]
     out = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nnvalue.cli.locate._quiet_libraries", lambda: None)
+        patch.setattr("nnvalue.cli.locate.quiet_libraries", lambda: None)
         made = CliRunner().invoke(cli, [*line, "--json", "--out", str(out)], catch_exceptions=False)
     assert made.exit_code == 0
     assert json.loads(made.stdout)["out"] == str(out)
