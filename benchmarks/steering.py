@@ -10,14 +10,15 @@ noise), towards the asked pole. Intervals are 95 % bootstraps over the situation
 Arms: `effect` on the default method's neurons; its strongest twelve (`sparse`); matched random neurons; the paper's
 setting (ValueLocate's score, threshold and edit, as published) with its steps alone; the public code's variant; the
 direction of the residual stream's middle layer; the probe's goal; a description of the pole. The dose of the random
-control and of the headline is chosen on situations of the `locate` split: the one that moves most there among those at
-which .97 of the answers are well-formed. A run that was stopped goes on where it was.
+control and of the headline is chosen on situations of the `locate` split: the smallest that moves by .5 there while .97
+of the answers are well-formed. A run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ DOSES: dict[str, tuple[float, ...]] = {
 }
 TEMPERATURE, NEW_TOKENS = 0.7, 64
 SPARSE_TOP = 6  # neurons a pole: .47 % of 2,560 in all
-RANDOM_SETS = 4
+RANDOM_SETS, RANDOM_TIMES = 37, 4  # no divisor of n: each time a situation meets another set
+ENOUGH = 0.5  # movement
 SURELY_WELL_FORMED = 0.97
 RESAMPLES = 10_000
 
@@ -82,20 +84,18 @@ class Organism:
         return {"effect": len(self._found.places(value)), "npti, as published": len(self._published.places(value))}
 
     def steering(self, arm: str, value: str, pole: str) -> Callable[[float, int], Steering]:
-        """(dose, answer's number) -> the arm."""
+        """(dose, which of the draws of what is drawn at random) -> the arm."""
         if arm == "prompt":
-            said = [value_prompt(self._edition, value, pole, split="test", seed=seed) for seed in range(20)]
-            return lambda dose, number: said[number % len(said)].at(dose)
+            said = [value_prompt(self._edition, value, pole, split="test", seed=seed) for seed in range(RANDOM_SETS)]
+            return cache(lambda dose, drawn: said[drawn].at(dose))
         if arm == "direction":
             one = direction_steering(self._directions, value, pole)
         elif arm == "probe, goal .99":
             one = direction_steering(self._directions, value, pole, goal=0.99)
         elif arm == "random":
-            sets = [
-                matched_random(neuron_steering(self._found, value, pole), self.subject.anatomy.width, seed)
-                for seed in range(RANDOM_SETS)
-            ]
-            return lambda dose, number: sets[number // self.n].at(dose)
+            original = neuron_steering(self._found, value, pole)
+            sets = [matched_random(original, self.subject.anatomy.width, seed) for seed in range(RANDOM_SETS)]
+            return cache(lambda dose, drawn: sets[drawn].at(dose))
         elif arm.startswith("effect"):
             one = neuron_steering(self._found, value, pole, top=SPARSE_TOP if "sparse" in arm else None)
         else:
@@ -105,8 +105,7 @@ class Organism:
                 self._published, value, pole, mode=mode, part={"addition": "add"}.get(part, part),
                 as_published="alone" not in how, scope="decode",
             )  # fmt: skip
-        made: dict[float, Steering] = {}  # one object a dose, so that its rows share their edits
-        return lambda dose, number: made.setdefault(dose, one.at(dose))
+        return cache(lambda dose, drawn: one.at(dose))  # one object a dose, so that its rows share their edits
 
     def prompts(self, value: str, split: str, n: int) -> list[tuple[str, Prompt]]:
         """(core, prompt) of situations whose value is a member of the steered one, in a seeded order."""
@@ -120,14 +119,15 @@ class Organism:
     ) -> dict[float, dict[str, list[Any]]]:
         """Dose -> stance (towards the value's positive pole), well-formed and about the value, one entry an answer."""
         n = self.n if split == "test" else max(8, self.n * 2 // 5)
-        asked = self.prompts(value, split, n) * (RANDOM_SETS if arm == "random" else 1)
+        asked = self.prompts(value, split, n) * (RANDOM_TIMES if arm == "random" else 1)
         files = {dose: self.out / f"{value}-{pole}-{arm.replace(', ', '-')}-{dose:g}-{split}.json" for dose in doses}
         left = [dose for dose in doses if not files[dose].exists()]
         pairs = [(dose, number) for dose in left for number in range(len(asked))]
         arms = [None] * len(pairs)
         if arm != "none":
             make = self.steering(arm, value, pole)
-            arms = [make(dose, number) for dose, number in pairs]
+            draws = RANDOM_SETS if arm in ("random", "prompt") else 1
+            arms = [make(dose, number % draws) for dose, number in pairs]
         said = generate_responses(
             self.subject, [asked[number][1] for _, number in pairs], steering=arms,
             sampling=Sampling(TEMPERATURE), max_new_tokens=NEW_TOKENS,
@@ -153,6 +153,15 @@ def cell(now: Mapping[str, list[Any]], before: Mapping[str, list[Any]], sign: in
         "n": len(moved), "stance": mean(now["stance"]), "movement": mean(moved), "low": low, "high": high,
         "well_formed": mean(now["well_formed"]), "about": mean(now["about"]),
     }  # fmt: skip
+
+
+def over_sets(now: Mapping[str, list[Any]], before: Mapping[str, list[Any]], sign: int) -> dict[str, Any]:
+    """The interval over draws of random neurons, which differ by more than situations do; and their least and most."""
+    moved = sign * (np.array(now["stance"]) - np.tile(before["stance"], RANDOM_TIMES))
+    drawn = np.arange(len(moved)) % RANDOM_SETS
+    low, high = cluster_interval(moved, drawn)
+    means = np.bincount(drawn, moved) / np.bincount(drawn)
+    return {"low": low, "high": high, "sets": RANDOM_SETS, "least": mean(means.min()), "most": mean(means.max())}
 
 
 def mean(values: Any) -> float:
@@ -195,12 +204,16 @@ def dose_response(by_dose: Mapping[float, Mapping[str, list[Any]]], sign: int) -
 
 
 def chosen_dose(organism: Organism, value: str, pole: str, sign: int) -> float:
-    """The dose of `effect` that moves most on the `locate` split while surely enough answers are well-formed."""
+    """The smallest dose of `effect` that moves enough on the `locate` split while surely enough is well-formed there.
+
+    Where none does, the one that moves most.
+    """
     before = organism.answers(value, "neutral", "none", [0], split="locate")[0]
     tried = organism.answers(value, pole, "effect", DOSES["effect"], split="locate")
     figures = {dose: cell(now, before, sign) for dose, now in tried.items()}
     whole = [dose for dose, one in figures.items() if one["well_formed"] >= SURELY_WELL_FORMED]
-    return max(whole or [min(figures)], key=lambda dose: figures[dose]["movement"])
+    enough = [dose for dose in whole if figures[dose]["movement"] >= ENOUGH]
+    return min(enough) if enough else max(whole or [min(figures)], key=lambda dose: figures[dose]["movement"])
 
 
 def measured(organism: Organism, value: str, pole: str, doses: Mapping[str, Sequence[float]]) -> dict[str, Any]:
@@ -219,8 +232,7 @@ def measured(organism: Organism, value: str, pole: str, doses: Mapping[str, Sequ
         if arm == "effect":
             trend = dose_response({0: before, **made}, sign)
         if arm == "random":
-            sets = np.split(np.array(made[best]["stance"]), RANDOM_SETS)
-            arms[arm]["sets"] = [mean(sign * (one - np.array(before["stance"]))) for one in sets]
+            arms[arm][f"{best:g}"] |= over_sets(made[best], before, sign)
         click.echo(f"{value} {pole} {arm}: {arms[arm]}", err=True)
     unsteered = {"n": len(before["stance"]), **{key: mean(before[key]) for key in ("stance", "well_formed", "about")}}
     return {"chosen_dose": best, "unsteered": unsteered, "trend": trend, "arms": arms, "neurons": organism.size(value)}
