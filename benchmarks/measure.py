@@ -24,13 +24,16 @@ SHAPES = {
     "512x8": {"hidden_size": 512, "num_hidden_layers": 8, "intermediate_size": 2048, "vocab_size": 8192},
     "2048x16": {"hidden_size": 2048, "num_hidden_layers": 16, "intermediate_size": 5632, "vocab_size": 32000},
 }
+# Computes next to nothing: what a run of it takes is the fixed cost of layers.
+NARROW = {"narrow32": {"hidden_size": 32, "num_hidden_layers": 32, "intermediate_size": 128, "vocab_size": 512}}
 
 
 def random_llama(shape: str) -> LlamaForCausalLM:
     """A Llama of random float32 weights."""
     torch.manual_seed(0)
-    heads = SHAPES[shape]["hidden_size"] // 64
-    config = LlamaConfig(**SHAPES[shape], num_attention_heads=heads, num_key_value_heads=heads, pad_token_id=0)
+    size = (SHAPES | NARROW)[shape]
+    heads = max(1, size["hidden_size"] // 64)
+    config = LlamaConfig(**size, num_attention_heads=heads, num_key_value_heads=heads, pad_token_id=0)
     return LlamaForCausalLM(config).eval()
 
 
@@ -94,7 +97,7 @@ def print_figures(title: str, figures: dict[str, dict[str, Any]]) -> None:
 
 def finish(name: str, result: dict[str, Any], save: bool) -> None:
     """Print the figures as one JSON line; with `save`, also keep them in `benchmarks/results/`."""
-    packages = ("nnvalue", "nnsight", "torch", "transformers", "transformer-lens", "pyvene")
+    packages = ("nnvalue", "nnsight", "torch", "transformers", "transformer-lens", "pyvene", "steering-vectors")
     report = {"benchmark": name, **result, "hardware": _hardware(), "versions": {p: _version(p) for p in packages}}
     if save:
         folder = Path(__file__).parent / "results"

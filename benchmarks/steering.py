@@ -242,12 +242,14 @@ def measured(organism: Organism, value: str, pole: str, doses: Mapping[str, Sequ
 @click.option("--organism", "folders", multiple=True, help="A model folder; repeatable. Default: the embedded one.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/steering"), show_default=True)
 @click.option("--n", default=500, show_default=True, help="Answers a cell; the random control has four times as many.")
+@click.option("--arm", "arms", multiple=True, type=click.Choice(tuple(DOSES)), help="Only this; repeatable.")
 @click.option("--quick", is_flag=True, help="One value and pole, 24 answers, three arms.")
 @click.option("--save", is_flag=True, help="Keep the figures in benchmarks/results/.")
-def main(folders: tuple[str, ...], out: Path, n: int, quick: bool, save: bool) -> None:
+def main(folders: tuple[str, ...], out: Path, n: int, arms: tuple[str, ...], quick: bool, save: bool) -> None:
     """Measure every arm."""
     edition = load_valueinsight()
-    doses = {arm: DOSES[arm] for arm in ("effect", "direction", "prompt")} if quick else DOSES
+    wanted = ("effect", "direction", "prompt") if quick else {"effect", *arms} if arms else DOSES
+    doses = {arm: DOSES[arm] for arm in DOSES if arm in wanted}
     values, poles = (VALUES[:1], POLES[:1]) if quick else (VALUES, POLES)
     result: dict[str, Any] = {}
     for number, folder in enumerate(folders or (None,), 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -15,6 +16,7 @@ from nnvalue.prompts import Prompt
 
 Edits = list[tuple[str, list[dict[str, Any]]]]
 """Compiled edits as `nnvalue.traces.apply_edits` takes them: sites in forward order, each with its edits."""
+_HUGE = 1e38  # float32 ends soon after
 SCOPES = ("answer", "decode", "all")
 
 
@@ -75,8 +77,9 @@ class Sampling:
 
 def checked_dose(dose: float) -> float:
     """The dose as a number; raises InvalidInputError if it is none, NaN or infinite."""
-    if isinstance(dose, bool) or not isinstance(dose, Real) or not math.isfinite(dose):
-        raise InvalidInputError(f"A dose is a finite number, {dose!r} given; 0 changes nothing.")
+    finite = isinstance(dose, Real) and not isinstance(dose, bool) and abs(dose) < _HUGE  # NaN is not
+    if not finite:
+        raise InvalidInputError(f"A dose is a finite number, {str(dose)[:40]} given; 0 changes nothing.")
     return float(dose)
 
 
@@ -90,7 +93,7 @@ def checked_scope(scope: Any) -> Any:
             )
         return scope
     try:
-        spans = [[int(start), None if end is None else int(end)] for start, end in scope]
+        spans = [[operator.index(start), None if end is None else operator.index(end)] for start, end in scope]
     except (TypeError, ValueError, OverflowError):
         spans = []
     if not spans or any(start < 0 or (end is not None and end <= start) for start, end in spans):
@@ -132,6 +135,23 @@ def require_single_pass(edits: Edits) -> Edits:
     return edits
 
 
+def edit_bytes(edits: Edits) -> int:
+    """What the edits of one row take, in bytes, at most."""
+    return sum(
+        given.numel() * given.element_size()
+        for _, here in edits
+        for edit in here
+        for given in edit.values()
+        if isinstance(given, torch.Tensor)
+    )
+
+
+def speaks(steering: Steering) -> bool:
+    """Whether it puts words before a question."""
+    empty = Prompt("", None, "")
+    return steering.speak(empty) != empty
+
+
 def batch_edits(rows: Sequence[Edits], order: Sequence[str]) -> Edits:
     """Edits of single rows as edits of the batch; rows that edit the same neurons in the same way share one edit.
 
@@ -167,9 +187,9 @@ def _stacked(members: Sequence[tuple[int, dict[str, Any]]], batch: int) -> dict[
     first = members[0][1]
     made = dict(first)
     for name, given in first.items():
-        if isinstance(given, torch.Tensor) and given.dim() == 2 and name != "probe":
-            amounts = torch.cat([edit[name] for _, edit in members])
-            made[name] = amounts[:1] if (amounts == amounts[:1]).all() else amounts
+        amounts = isinstance(given, torch.Tensor) and given.dim() == 2 and name != "probe"
+        if amounts and any(edit[name] is not given and not torch.equal(edit[name], given) for _, edit in members):
+            made[name] = torch.cat([edit[name] for _, edit in members])
     if numbers != list(range(batch)):
         made["rows"] = torch.tensor(numbers)
     return made

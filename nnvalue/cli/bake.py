@@ -15,7 +15,7 @@ from nnvalue.cli.terminal import quiet_libraries
 @click.option("--steering", help="A saved steering of scope 'all': a folder, or a repository of the hub.")
 @click.option("--neurons", type=click.Path(path_type=Path), help="A result of `nnvalue locate`, instead; scope is all.")
 @click.option("--value", help="With --neurons: the value to steer by.")
-@click.option("--pole", help="With --neurons: positive or negative.  [default: positive]")
+@click.option("--pole", type=click.Choice(("positive", "negative")), help="With --neurons.  [default: positive]")
 @click.option("--mode", help="With --neurons: gain, ablate, or effect (needs a bias in the MLP).  [default: gain]")
 @click.option("--factor", type=float, help="With --mode gain: the factor at dose 1.  [default: 2]")
 @click.option("--top", type=float, help="With --neurons: the strongest only, a share below 1 or a number.")

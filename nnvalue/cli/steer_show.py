@@ -42,16 +42,15 @@ def steering_in_words(facts: Mapping[str, Any]) -> str:
     """What a steering is and does, of what its `describe` says."""
     if facts["kind"] == "combined":
         return "; ".join(map(steering_in_words, facts["parts"]))
-    if "role" in facts:
-        return f"a role ({facts['role']})"
     if facts["kind"] == "prompt":
         return "no words" if facts["system"] is None else f"the words “{facts['system']}”"
     if facts["kind"] == "neurons":
-        what = f"{facts['neurons']} neurons, mode {facts.get('mode', 'of your own')}"
+        which = "random neurons" if "control" in facts else "neurons"
+        what = f"{facts['neurons']} {which}, mode {facts.get('mode', 'of your own')}"
     else:
         what = f"a direction of {facts['place']}" + (f", goal {facts['goal']:g}" if "goal" in facts else "")
     layers = f"layer{'s' * (len(facts['layers']) > 1)} {', '.join(map(str, facts['layers']))}"
-    towards = f" towards the {facts['pole']} pole of {facts['value']}" if "value" in facts else ""
+    towards = f" towards the {facts['pole']} pole of {facts['value']}" if {"pole", "value"} <= set(facts) else ""
     return f"{what}, {layers}, scope {facts['scope']}{towards}"
 
 

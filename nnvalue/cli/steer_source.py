@@ -64,11 +64,9 @@ class Plan:
 
         if self.inside is None:
             return self.words.at(dose)
-        inside = self.inside.at(dose)
         if self.words is None:
-            return inside
-        said = self.words.at(-1 if dose < 0 and self.words.back else float(dose != 0))
-        return CombinedSteering((said, inside))
+            return self.inside.at(dose)
+        return CombinedSteering((self.words, self.inside.at(1.0)), dose)
 
     def control(self, subject: Subject, seed: int) -> Plan:
         """The same at random neurons."""

@@ -47,6 +47,7 @@ class Anatomy:
     gate, down_in: one site a layer; for MLPs without a gate both carry the same activation.
     down_out: what the MLP's down projection puts out, one a layer.
     block: the layer's output, that is the residual stream after it, one a layer.
+    hidden: width of the residual stream; None where the config does not say.
     """
 
     family: str
@@ -57,6 +58,7 @@ class Anatomy:
     down_in: tuple[str, ...]
     down_out: tuple[str, ...]
     block: tuple[str, ...]
+    hidden: int | None = None
 
     def sites(self, name: str) -> tuple[str, ...]:
         """The sites of one kind, in forward order. Raises UnknownNameError."""
@@ -117,6 +119,7 @@ def resolve_anatomy(module: nn.Module, config: Any, paths: ModulePaths | None = 
         down_in=tuple(f"{prefix}.{paths.down}.input" for prefix in prefixes),
         down_out=tuple(f"{prefix}.{paths.down}.output" for prefix in prefixes),
         block=tuple(f"{prefix}.output" for prefix in prefixes),
+        hidden=getattr(config.get_text_config(), "hidden_size", None) if hasattr(config, "get_text_config") else None,
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import warnings
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import nnsight
@@ -18,7 +19,7 @@ from nnvalue.models.chat import encode_prompt
 from nnvalue.models.runtime import Bundle, Load
 from nnvalue.models.subject import Subject
 from nnvalue.prompts import Prompt
-from nnvalue.steering_protocol import Edits, Sampling, Steering, batch_edits, require_single_pass
+from nnvalue.steering_protocol import Edits, Sampling, Steering, batch_edits, edit_bytes, require_single_pass
 from nnvalue.traces import apply_edits, choose_tokens
 
 Batch = tuple[Tensor, Tensor, Edits, list[int]]
@@ -30,6 +31,7 @@ class Asked:
     """Prompts as a model gets them: encoded after the steering has spoken, each with its compiled edits and its noise.
 
     encoded: token ids of every prompt.
+    edits: compiled, of every prompt.
     drawn: temperature, top_k and top_p; None takes the likeliest token.
     """
 
@@ -45,15 +47,21 @@ class Asked:
         self.encoded = [compact(encode_prompt(subject.tokenizer, prompt)) for prompt in put]
         self.drawn = None if sampling is None else (sampling.temperature, sampling.top_k, sampling.top_p)
         compiled = {id(arm): arm.edits(subject.anatomy) for arm in arms if arm is not None}
-        self._edits: list[Edits] = [[] if arm is None else compiled[id(arm)] for arm in arms]
+        self.edits: list[Edits] = [[] if arm is None else compiled[id(arm)] for arm in arms]
         self._seeds = [0 if sampling is None else row_seed(sampling.seed, prompt.id) for prompt in prompts]
         self._order, self._pad_id = subject.anatomy.forward_order(), subject.pad_id
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """Some of the prompts as a batch."""
         ids, mask = pad_left([self.encoded[row] for row in rows], self._pad_id)
-        edits = batch_edits([self._edits[row] for row in rows], self._order)
+        edits = batch_edits([self.edits[row] for row in rows], self._order)
         return ids, mask, edits, [self._seeds[row] for row in rows]
+
+    def load(self, rows: Sequence[int], steps: int = 0) -> Load:
+        """What that batch costs."""
+        size = len(rows) * max(len(self.encoded[row]) for row in rows)
+        edits = sum(edit_bytes(self.edits[row]) for row in rows)
+        return Load(size, steps, bytes=2 * torch.int64.itemsize * size + edits)
 
 
 def generate_batches(
@@ -91,8 +99,8 @@ def generate_steered(
     Args:
         drawn: temperature, top_k and top_p of `choose_tokens`; None takes the likeliest token.
     """
-    with warnings.catch_warnings(), model.session(backend=backend):
-        warnings.filterwarnings("ignore", message=".* was never reached", category=UserWarning)
+    read = [site for _ids, _mask, edits, _seeds in batches for site, _ in edits]
+    with only_reporting(model, read, backend), _no_word_of_unreached_steps(), model.session(backend=backend):
         made = []
         for ids, mask, edits, seeds in batches:
             with torch.no_grad(), model.generate(**settings) as tracer:
@@ -106,6 +114,44 @@ def generate_steered(
             made.append(tokens)
         generated = nnsight.save(made)
     return generated
+
+
+@contextmanager
+def _no_word_of_unreached_steps() -> Iterator[None]:
+    """A loop over steps ends when the model does, which nnsight warns of every time."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* was never reached", category=UserWarning)
+        yield
+
+
+@contextmanager
+def only_reporting(model: Any, sites: Sequence[str], backend: Any = None) -> Iterator[None]:
+    """Let only the modules of these sites, and the model as a whole, stop for nnsight at every call.
+
+    Every module does otherwise, read or not: at a decode step of a small model that is most of what a trace costs. Of
+    a trace that runs elsewhere (a backend is given) and of a model with edits of the user's own nothing is changed.
+    What is changed is put back, whatever happens.
+    """
+    try:
+        from nnsight.intervention.source import Controller
+    except ImportError:  # it is no public name; without it all modules stop, and traces are only slower
+        yield
+        return
+    whole = model._module
+    kept = {id(whole), *(id(whole.get_submodule(site.rpartition(".")[0])) for site in sites)}
+    silenced = []
+    for module in whole.modules() if backend is None and not model._edits else ():
+        stop = module.__dict__.get("forward")
+        # A forward that is not the class's own, or that a library has put hooks around, is left alone.
+        own = type(stop) is Controller and stop.state.body is type(module).forward and not hasattr(module, "_hf_hook")
+        if own and id(module) not in kept:
+            silenced.append((module, stop))
+            del module.__dict__["forward"]
+    try:
+        yield
+    finally:
+        for module, stop in silenced:
+            module.__dict__["forward"] = stop
 
 
 def next_token_logits(
@@ -122,17 +168,16 @@ def next_token_logits(
     Raises InvalidInputError for a steering whose scope is `decode`; the rest as for `generate_responses`.
     """
     asked = Asked(subject, prompts, steering)
+    for edits in asked.edits:
+        require_single_pass(edits)
     plan = plan_batches([len(ids) for ids in asked.encoded], batch_tokens)
 
     def read(bundle: Bundle, backend: Any) -> list[Tensor]:
         batches = [asked.batch(plan[number]) for number in bundle]
-        for _ids, _mask, edits, _seeds in batches:
-            require_single_pass(edits)
         return logits_of_batches(subject.model, batches, backend)
 
     found = torch.empty(len(prompts), subject.config.get_text_config().vocab_size)
-    loads = [Load(len(batch) * max(len(asked.encoded[place]) for place in batch)) for batch in plan]
-    for bundle, parts in subject.runtime.run(subject.runtime.bundles(loads), read):
+    for bundle, parts in subject.runtime.run(subject.runtime.bundles([asked.load(rows) for rows in plan]), read):
         for number, part in zip(bundle, parts, strict=True):
             if tuple(part.shape) != (len(plan[number]), found.shape[1]):
                 raise ResultError(f"{subject.runtime.name} delivered something else than the logits asked for.")
@@ -159,7 +204,7 @@ def compact(ids: Iterable[int]) -> array:
 
 
 def row_seed(seed: int, prompt_id: str) -> int:
-    """The seed of a prompt's own noise: the first 63 bits of sha256 over "seed/prompt id"."""
+    """The seed of a prompt's own noise: the first 63 bits of sha256 over "seed/prompt id"; torch uses 32 of them."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{prompt_id}".encode()).digest()[:8]) >> 1
 
 

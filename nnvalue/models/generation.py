@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from nnvalue.artifacts import Journal
 from nnvalue.errors import InvalidInputError, ModelError, ResultError
 from nnvalue.models.batching import plan_batches
 from nnvalue.models.decoding import Asked, compact, generate_batches, generate_steered
-from nnvalue.models.runtime import Bundle, Load
+from nnvalue.models.runtime import Bundle
 from nnvalue.models.subject import Subject
 from nnvalue.progress import DETAIL, Progress, silent
 from nnvalue.prompts import Prompt
@@ -104,8 +103,7 @@ def generate_responses(
     progress(_STAGE, 0, len(prompts))
     for number in sorted(known):
         keep(plan[number], [_from_json(entry) for entry in journal.get_json(keys[number])])
-    sizes = [len(batch) * max(len(asked.encoded[place]) for place in batch) for batch in plan]
-    loads = [Load(size, max_new_tokens, bytes=2 * torch.int64.itemsize * size) for size in sizes]
+    loads = [asked.load(rows, max_new_tokens) for rows in plan]
     bundles = [tuple(n for n in bundle if n not in known) for bundle in subject.runtime.bundles(loads)]
 
     def generate(bundle: Bundle, backend: Any) -> list[Tensor]:

@@ -41,6 +41,7 @@ class Subject:
     anatomy: Anatomy
     revision: str | None = None
     runtime: Runtime = field(default_factory=Here)
+    _vocabularies: dict[int, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def config(self) -> Any:
@@ -75,8 +76,15 @@ class Subject:
             "config_sha256": digest({k: v for k, v in sorted(config.items()) if k not in volatile}),
             "weights_sample_sha256": _weights_sample(self.model._module),
             "chat_template_sha256": digest(self.tokenizer.chat_template),
-            "vocabulary_sha256": digest(sorted(self.tokenizer.get_vocab().items())),
+            "vocabulary_sha256": self._vocabulary(),
         }
+
+    def _vocabulary(self) -> str:
+        """Taken once for a size: a vocabulary grows or stays, and sorting a large one takes a while."""
+        size = len(self.tokenizer)
+        if size not in self._vocabularies:
+            self._vocabularies[size] = digest(sorted(self.tokenizer.get_vocab().items()))
+        return self._vocabularies[size]
 
 
 def open_model(

@@ -30,7 +30,8 @@ class DirectionSteering:
     bias: float32 `[layer]`, of the probe; None without a goal.
     goal: the probability that the probe shall see at a dose of 1: the activation is moved by the dose's share of the
         smallest shift after which it does, and not at all where it is reached already (ConVA, arXiv 2507.11316). A
-        dose below 0 does so for the other pole.
+        dose below 0 does so for the other pole. ConVA moreover edits only where a detector says that the prompt is
+        about values, and leaves out the last five layers; here there is no such detector, and `layers` are yours.
     """
 
     place: str
@@ -69,6 +70,11 @@ class DirectionSteering:
         """Compiled edits; none at dose 0. Raises ModelError for a layer that the model lacks."""
         if not self.dose:
             return []
+        if anatomy.hidden not in (None, self.vectors.shape[1]):
+            raise ModelError(
+                f"A direction has {self.vectors.shape[1]} entries, and this model's residual stream has "
+                f"{anatomy.hidden}; learn one in the model at hand."
+            )
         made = []
         for number in sorted(range(len(self.layers)), key=lambda number: self.layers[number]):
             layer = self.layers[number]
@@ -93,7 +99,7 @@ class DirectionSteering:
         """What it is and does, as JSON data."""
         goal = {} if self.goal is None else {"goal": self.goal}
         return {
-            "kind": "direction", **self.about, "place": self.place, "layers": list(self.layers), **goal,
+            **self.about, "kind": "direction", "place": self.place, "layers": list(self.layers), **goal,
             "dose": self.dose, "scope": self.scope,
         }  # fmt: skip
 
@@ -140,6 +146,8 @@ def direction_steering(
         raise UnknownNameError("pole", pole, POLES)
     number, sign = directions.of(value), 1.0 if pole == POLES[0] else -1.0
     every = range(len(directions.norm))
+    if goal is not None and not directions.weights[number].any():
+        raise InvalidInputError("These directions have no probe, which a goal needs; leave the goal out.")
     if layers is None and goal is None:
         layers = [len(every) // 2]
     elif layers is None:
@@ -159,8 +167,6 @@ def direction_steering(
         bias = None
     else:
         vectors, bias = directions.weights[number, chosen], sign * directions.bias[number, chosen]
-        if not vectors.any():
-            raise InvalidInputError("These directions have no probe, which a goal needs; leave the goal out.")
     about = {"value": value, "pole": pole, "source": directions.config["source"]}
     return DirectionSteering(
         directions.place, tuple(chosen), sign * vectors, bias, goal, dose, scope, directions.config["model"], about

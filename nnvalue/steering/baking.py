@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from nnvalue.artifacts import is_empty_folder, library_versions, read_json, recover_folder, write_json
 from nnvalue.errors import ArtifactError, InvalidInputError, ModelError
 from nnvalue.models import Subject
-from nnvalue.prompts import Prompt
-from nnvalue.steering_protocol import Edits, Steering
+from nnvalue.steering_protocol import Edits, Steering, speaks
 from nnvalue.traces import read_activation
 
 MARKER = "nnvalue_steering.json"
@@ -50,8 +49,7 @@ def bake(subject: Subject, steering: Steering, out: str | Path, *, overwrite: bo
     """
     out = Path(out)
     steering.require_model(subject.identity())
-    asked = Prompt("", None, "")
-    if steering.speak(asked) != asked:
+    if speaks(steering):
         raise InvalidInputError(
             "Words cannot be baked into weights; leave the prompt out of this steering, or say it as a system turn."
         )

@@ -9,6 +9,7 @@ from typing import Any
 from nnvalue.errors import InvalidInputError
 from nnvalue.models import Anatomy
 from nnvalue.prompts import Prompt
+from nnvalue.steering.prompts import PromptSteering
 from nnvalue.steering_protocol import Edits, Steering, checked_dose, combine_edits
 
 _COMMUTING = ("add", "scale")
@@ -16,7 +17,11 @@ _COMMUTING = ("add", "scale")
 
 @dataclass(frozen=True, eq=False)
 class CombinedSteering:
-    """Steerings that act together, prompts in their order; the dose multiplies the doses of the parts."""
+    """Steerings that act together, prompts in their order.
+
+    The dose multiplies the doses of the parts. Words have no degrees: theirs are said at every dose but 0, and below 0
+    they are of the other pole where there is one.
+    """
 
     parts: tuple[Steering, ...]
     dose: float = 1.0
@@ -27,7 +32,7 @@ class CombinedSteering:
         self._acting()
 
     def _acting(self) -> Sequence[Steering]:
-        return [part.at(part.dose * self.dose) for part in self.parts]
+        return [_part_at(part, part.dose * self.dose) for part in self.parts]
 
     def at(self, dose: float) -> CombinedSteering:
         """The same at another dose. Raises InvalidInputError where a part has none of that kind."""
@@ -57,8 +62,19 @@ class CombinedSteering:
             part.require_model(identity)
 
 
+def _part_at(part: Steering, dose: float) -> Steering:
+    if isinstance(part, PromptSteering):
+        dose = 0.0 if not dose else -1.0 if dose < 0 and part.back is not None else 1.0
+    return part.at(dose)
+
+
 def _refuse_contradictions(site: str, edits: Sequence[dict[str, Any]]) -> None:
     """Two additions to a neuron add up and two factors multiply; anything else depends on which comes first."""
+    if len(edits) > 1 and any("probe" in edit for edit in edits):
+        raise InvalidInputError(
+            f"Contradictory edits: at {site} one steering follows a goal, and another one edits there too; leave one "
+            "of them out, or give them other layers."
+        )
     done: dict[int, str] = {}
     for edit in edits:
         if "neurons" not in edit:

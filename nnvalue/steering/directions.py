@@ -218,10 +218,7 @@ def sums_of_batches(
     with model.session(backend=backend):
         sums = []
         for left, (ids, attention, counted) in zip(countdown, batches, strict=True):
-            with (
-                torch.no_grad(),
-                model.trace(ids, attention_mask=attention, **LEAN) as tracer,
-            ):
+            with torch.no_grad(), model.trace(ids, attention_mask=attention, **LEAN) as tracer:
                 part = collect_moments(model, sites, counted, torch.eye(len(ids)))[1:].to("cpu")
                 if not left:
                     tracer.stop()

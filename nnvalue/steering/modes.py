@@ -32,7 +32,7 @@ def neuron_steering(
     part: str = "both",
     top: float | None = None,
     site: str | None = None,
-    scope: Any = "answer",
+    scope: Any = None,
     as_published: bool = False,
     keep: float = 1.0,
     seed: int = 0,
@@ -57,9 +57,9 @@ def neuron_steering(
         site: another site than the neurons were read at; for `gain` and `ablate` only, whose amounts are no
             activations.
         scope: which positions are edited: `answer`, `decode` (as published by NPTI, ValueLocate and DPN-LE), `all`, or
-            spans (start, end) of tokens.
-        as_published: of `npti` and `valuelocate`, caps act fully at every dose, and only in layers where something is
-            added; `keep` is then .9 if it is not given lower.
+            spans (start, end) of tokens. None for `answer`, or `decode` as published.
+        as_published: of `npti` and `valuelocate`, on neurons that were read at the gate: caps act fully at every dose,
+            and only in layers where something is added; `keep` is .9 if it is not given lower.
         keep, seed: every addition is left out with probability 1 − keep, by a new coin for each neuron and step.
 
     Raises UnknownNameError for a value, pole, mode or part that does not exist; InvalidInputError for settings that do
@@ -67,18 +67,22 @@ def neuron_steering(
     """
     own = found.config["settings"]["site"]
     _check(mode, pole, part, as_published, site, own)
+    scope = scope or ("decode" if as_published else "answer")
     stepped = mode in _STEPPED
     other = POLES[1 - POLES.index(pole)]
     places = {each: _places(found, value, each, top) for each in POLES}
     settings = _Settings(factor, part, as_published)
-    forth, back = (
-        _recipe(found, value, places, towards, away, mode, settings) for towards, away in ((pole, other), (other, pole))
-    )
+    forth = _recipe(found, value, places, pole, other, mode, settings)
+    try:
+        back = _recipe(found, value, places, other, pole, mode, settings)
+    except InvalidInputError:  # there is no way back, and a dose that asks for it is refused
+        back = None
     return NeuronSteering(
         forth, back, site or own, dose, scope, as_published and stepped,
         min(keep, 0.9) if as_published and stepped else keep, seed, found.config["model"],
         {"value": value, "pole": pole, "mode": mode, "method": found.config["settings"]["method"],
-         **({"factor": factor} if mode == "gain" else {}), **({"part": part} if stepped else {}),
+         **({"factor": factor} if mode == "gain" else {}),
+         **({"part": part, "as_published": as_published} if stepped else {}),
          **({"top": top} if top is not None else {})},
     )  # fmt: skip
 
@@ -92,6 +96,11 @@ def _check(mode: str, pole: str, part: str, as_published: bool, site: str | None
         raise UnknownNameError("part", part, PARTS)
     if mode not in _STEPPED and (part != "both" or as_published):
         raise InvalidInputError(f"'{mode}' has one step; part and as_published are for npti and valuelocate.")
+    if as_published and own != "gate":
+        raise InvalidInputError(
+            f"As published the edit is at the gate, and these neurons were read at '{own}'; locate some with "
+            "firing_difference, or leave as_published out."
+        )
     if site not in (None, own) and mode not in ("gain", "ablate"):
         raise InvalidInputError(
             f"'{mode}' edits by activations at '{own}', where these neurons were read, and '{site}' has others; leave "
@@ -150,8 +159,8 @@ def _recipe(
 ) -> Recipe:
     toward, other = (_neurons(found, value, pole, places[pole]) for pole in (towards, away))
     recipe = MODES[mode](toward, other, how)
-    if not len(recipe):
-        missing = away if mode in ("ablate", "clamp_range") or how.part == "cap" else towards
+    missing = away if mode in ("ablate", "clamp_range") or how.part == "cap" else towards
+    if not len(places[missing]) or not len(recipe):
         raise InvalidInputError(f"'{value}' has no neurons of its {missing} pole here, and '{mode}' needs some.")
     return recipe
 

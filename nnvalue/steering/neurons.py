@@ -85,7 +85,7 @@ class NeuronSteering:
         """What it is and does, as JSON data."""
         coins = {"keep": self.keep, "seed": self.seed} if self.keep < 1 else {}
         return {
-            "kind": "neurons", **self.about, "dose": self.dose, "scope": self.scope, "site": self.site,
+            **self.about, "kind": "neurons", "dose": self.dose, "scope": self.scope, "site": self.site,
             "full_caps": self.full_caps, **coins, **self.recipe.facts(),
         }  # fmt: skip
 

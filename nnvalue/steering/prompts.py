@@ -57,7 +57,7 @@ class PromptSteering:
     def describe(self) -> dict[str, Any]:
         """What it is and says, as JSON data."""
         said = {0: None, 1: self.forth, -1: self.back}[int(self.dose)]
-        return {"kind": "prompt", **self.about, "dose": self.dose, "system": said}
+        return {**self.about, "kind": "prompt", "dose": self.dose, "system": said}
 
     def require_model(self, identity: Mapping[str, Any]) -> None:
         """Words fit every model."""

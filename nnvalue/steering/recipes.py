@@ -58,7 +58,7 @@ class Recipe:
             try:
                 layer, neuron = map(operator.index, numbers[:2])
                 amount, high = map(float, (*numbers[2:], 0.0)[:2])
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 raise InvalidInputError(
                     f"Layer and neuron of an edit are whole numbers, and the rest are amounts; {row!r} given."
                 ) from None

@@ -11,8 +11,7 @@ from nnsight.intervention.iterator import Iterations
 
 from nnvalue.errors import InvalidInputError
 from nnvalue.models import Subject
-from nnvalue.prompts import Prompt
-from nnvalue.steering_protocol import Edits, Steering
+from nnvalue.steering_protocol import Edits, Steering, speaks
 from nnvalue.traces import apply_edits, attention_of
 
 
@@ -31,8 +30,7 @@ def steered(subject: Subject, steering: Steering) -> Iterator[Any]:
     made for another model.
     """
     steering.require_model(subject.identity())
-    empty = Prompt("", None, "")
-    if steering.speak(empty) != empty:
+    if speaks(steering):
         raise InvalidInputError(
             "A prompt cannot be put into what other code asks; steer by neurons or directions here, and put "
             "steering.speak(prompt).system before the question yourself."

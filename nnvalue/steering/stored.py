@@ -88,7 +88,7 @@ def load_steering(folder: str | Path) -> Any:
                 f"{folder} has schema version {config['schema_version']}; this nnvalue reads version {SCHEMA_VERSION}."
             )
         return _read(config["steering"], "0", tensors)
-    except (ValueError, KeyError, TypeError, AttributeError, UnknownNameError, InvalidInputError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, UnknownNameError) as error:
         raise ArtifactError(f"{folder} holds no steering that can be used ({' '.join(str(error).split())}).") from None
 
 

@@ -51,14 +51,19 @@ def generate(
         sampling = Sampling(temperature, top_k, top_p, seed)
     elif top_k is not None or top_p is not None:
         raise InvalidInputError("top_k and top_p are about drawing tokens; give a temperature too, e.g. 1.0.")
+    alone = steering is None or isinstance(steering, Steering)
     return generate_responses(
-        subject, as_prompts(prompts), steering=steering, sampling=sampling, max_new_tokens=max_new_tokens,
+        subject, as_prompts(prompts, alone), steering=steering, sampling=sampling, max_new_tokens=max_new_tokens,
         batch_tokens=batch_tokens, streamer=streamer, progress=progress,
     )  # fmt: skip
 
 
-def as_prompts(prompts: str | Sequence[str | Prompt]) -> list[Prompt]:
-    """Prompts of texts; the id of one is its text, so that its noise does not depend on its place in a list."""
+def as_prompts(prompts: str | Sequence[str | Prompt], alone: bool = True) -> list[Prompt]:
+    """Prompts of texts; the id of one is its text, so that its noise does not depend on its place in a list.
+
+    alone: whether a text that comes again is a prompt of its own; else it is the same one under another steering, with
+        the same noise.
+    """
     asked = [prompts] if isinstance(prompts, str | Prompt) else list(prompts)
     seen: Counter[str] = Counter()
     made = []
@@ -67,5 +72,5 @@ def as_prompts(prompts: str | Sequence[str | Prompt]) -> list[Prompt]:
             made.append(each)
             continue
         seen[each] += 1
-        made.append(Prompt(each if seen[each] == 1 else f"{each} #{seen[each]}", None, each))
+        made.append(Prompt(each if seen[each] == 1 or not alone else f"{each} #{seen[each]}", None, each))
     return made

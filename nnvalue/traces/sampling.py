@@ -32,7 +32,7 @@ def choose_tokens(
 
     Args:
         logits: `[row, position, vocabulary]`; the last position counts.
-        seeds: one a row, below 2^63.
+        seeds: one a row; their low 32 bits count.
         step: of the generation.
         temperature: above 0.
         top_k: draw among so many of the likeliest tokens; None for all.

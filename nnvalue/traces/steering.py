@@ -28,7 +28,9 @@ The keys of an edit; amounts are float `[row, k]` for rows of their own, or `[1,
 - `probe`, `bias`, `logit`, `reach`: float `[1, k]` and three `[row, 1]`: a ← a + reach · max(0, logit − probe·a − bias)
   · probe / |probe|², the smallest shift after which the probe's log-odds are at `logit`, by the share `reach` of it.
 
-They are done in this order. A scale of 1, an addition of 0 and a share of 0 leave an activation as it is, bit for bit.
+They are done in this order. A scale of 1, an addition of 0 and a share of 0 leave an activation as it is, bit for bit
+(but for the sign of a zero). Copies of the tensors, where they are needed, are kept in the edit as `placed`; step 0
+makes them anew.
 """
 
 from __future__ import annotations
@@ -61,19 +63,24 @@ def apply_edits(model: Any, edits: Sequence[tuple[str, Sequence[dict[str, Any]]]
         mask: int64 `[batch, token]`, the attention mask of the prompts, which are padded on the left.
         step: 0 is the pass over the prompt (or the only one), k the pass that is fed the k-th new token.
     """
+    found: dict[int, Any] = {}  # by scope: the edits of a steering share one, and spans take time to find
     for site, here in edits:
-        if not step:
-            for edit in here:
+        todo = []
+        for edit in here:
+            if not step:
                 edit.pop("placed", None)  # of an earlier pass: its amounts may have been changed since
-        places = [positions_in_scope(edit.get("scope", "answer"), mask, step) for edit in here]
-        if all(where is None for where in places):
+            scope = edit.get("scope", "answer")
+            if id(scope) not in found:
+                found[id(scope)] = positions_in_scope(scope, mask, step)
+            if found[id(scope)] is not None:
+                todo.append((edit, found[id(scope)]))
+        if not todo:
             continue
         activation = read_activation(model, site)
         if activation.dim() == 2:  # OPT's is flat
             activation = activation.unflatten(0, (len(mask), -1))
-        for edit, where in zip(here, places, strict=True):
-            if where is not None:
-                _apply(activation, edit, where, step)
+        for edit, where in todo:
+            _apply(activation, edit, where, step)
 
 
 def positions_in_scope(scope: Any, mask: Tensor, step: int) -> slice | Tensor | None:
@@ -99,11 +106,10 @@ def positions_in_scope(scope: Any, mask: Tensor, step: int) -> slice | Tensor | 
     width = mask.shape[1]
     position = lengths + step - 1 if step else torch.arange(width) - (width - lengths)
     each = any(not spans or not isinstance(spans[0], int) for spans in scope)
-    rows = scope if each else [scope] * len(mask)
     inside = torch.zeros(position.shape, dtype=torch.bool)
-    for row, spans in enumerate(rows):
+    for rows, spans in enumerate(scope) if each else [(slice(None), scope)]:
         for start, end in spans:
-            inside[row] |= (position[row] >= start) & (position[row] < (end if end is not None else 2**62))
+            inside[rows] |= (position[rows] >= start) & (position[rows] < (end if end is not None else 2**62))
     return inside if inside.any() else None
 
 
@@ -117,22 +123,29 @@ def _apply(activation: Tensor, edit: dict[str, Any], where: slice | Tensor, step
         inside = inside if rows is None else inside[rows]
         _edit_part(part, edit, step, inside)
     else:
-        _edit_part(part[:, where], edit, step, None)
+        # A decode step has one position, and a slice of any takes that one; slicing costs as much as the addition.
+        _edit_part(part if part.shape[1] == 1 else part[:, where], edit, step, None)
     if rows is not None:
         activation.index_copy_(0, rows, part)
 
 
 def _placed(edit: dict[str, Any], activation: Tensor) -> dict[str, Any]:
-    """The edit with its tensors where the activation is and amounts in its dtype; made once and kept in the edit."""
+    """The edit with its tensors where the activation is, made once a pass and kept in the edit as `placed`.
+
+    Amounts are float32, unless they are added and nothing else: that needs no more than the activation's dtype.
+    """
     kept = edit.get("placed")
     if kept is None or kept["like"].device != activation.device or kept["like"].dtype != activation.dtype:
         kept = {name: given for name, given in edit.items() if name != "placed"}
-        for name, given in kept.items():
+        kept["only_adds"] = {"neurons", "add"} <= set(edit) <= _ADDING
+        dtype = activation.dtype if kept["only_adds"] else torch.float32
+        for name, given in edit.items():
             if isinstance(given, Tensor):
-                amounts = given.to(activation.device, activation.dtype).unsqueeze(1) if given.dim() == 2 else given
-                kept[name] = amounts.to(activation.device)
+                kept[name] = given.to(activation.device, dtype).unsqueeze(1) if given.dim() == 2 else given
+                kept[name] = kept[name].to(activation.device)
+        if "probe" in edit:
+            kept["step"] = kept["probe"] / kept["probe"].square().sum()
         kept["like"] = activation.new_empty(0)
-        kept["only_adds"] = "keep" not in edit and {"neurons", "add"} <= set(edit) <= _ADDING
         edit["placed"] = kept
     return kept
 
@@ -145,10 +158,12 @@ def _edit_part(part: Tensor, edit: Mapping[str, Any], step: int, inside: Tensor 
     neurons = edit.get("neurons")
     if inside is None and edit["only_adds"]:
         added = edit["add"]
-        part.index_add_(2, neurons, added.expand(part.shape[0], part.shape[1], added.shape[2]))
+        if added.shape[:2] != part.shape[:2]:
+            added = added.expand(part.shape[0], part.shape[1], added.shape[2])
+        part.index_add_(2, neurons, added)
         return
     old = part if neurons is None else part[..., neurons]
-    new = _changed(old, edit, step)
+    new = _changed(old.float(), edit, step).to(old.dtype)
     if inside is not None:
         new = torch.where(inside, new, old)
     if neurons is None:
@@ -158,7 +173,7 @@ def _edit_part(part: Tensor, edit: Mapping[str, Any], step: int, inside: Tensor 
 
 
 def _changed(a: Tensor, edit: Mapping[str, Any], step: int) -> Tensor:
-    """What becomes of activations `[row, token, k]`."""
+    """What becomes of activations, float32 `[row, token, k]`."""
     if "scale" in edit:
         a = a * edit["scale"]
     if "add" in edit:
@@ -174,7 +189,7 @@ def _changed(a: Tensor, edit: Mapping[str, Any], step: int) -> Tensor:
         a = torch.lerp(a, torch.zeros_like(a), share)
     if "probe" in edit:
         missing = edit["logit"] - edit["bias"] - (a * edit["probe"]).sum(-1, keepdim=True)
-        a = a + edit["reach"] * missing.clamp(min=0) * edit["probe"] / edit["probe"].square().sum()
+        a = a + edit["reach"] * missing.clamp(min=0) * edit["step"]
     return a
 
 
