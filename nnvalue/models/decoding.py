@@ -13,6 +13,7 @@ import nnsight
 import torch
 from torch import Tensor
 
+from nnvalue.artifacts import digest
 from nnvalue.errors import InvalidInputError, ResultError
 from nnvalue.models.batching import pad_left, plan_batches
 from nnvalue.models.chat import encode_prompt
@@ -42,7 +43,8 @@ class Asked:
         steering: Steering | Sequence[Steering | None] | None,
         sampling: Sampling | None = None,
     ) -> None:
-        arms = _arms(subject, prompts, steering)
+        self._arms, self._sampling = _arms(subject, prompts, steering), sampling
+        arms = self._arms
         put = [prompt if arm is None else arm.speak(prompt) for prompt, arm in zip(prompts, arms, strict=True)]
         self.encoded = [compact(encode_prompt(subject.tokenizer, prompt)) for prompt in put]
         self.drawn = None if sampling is None else (sampling.temperature, sampling.top_k, sampling.top_p)
@@ -50,6 +52,14 @@ class Asked:
         self.edits: list[Edits] = [[] if arm is None else compiled[id(arm)] for arm in arms]
         self._seeds = [0 if sampling is None else row_seed(sampling.seed, prompt.id) for prompt in prompts]
         self._order, self._pad_id = subject.anatomy.forward_order(), subject.pad_id
+
+    def mark(self) -> str:
+        """Tells what was asked under one steering and sampling from the same under another; empty without either."""
+        if self._sampling is None and all(arm is None for arm in self._arms):
+            return ""
+        told = {id(arm): arm.describe() for arm in self._arms if arm is not None}
+        by_row = [None if arm is None else told[id(arm)] for arm in self._arms]
+        return "-" + digest([by_row, None if self._sampling is None else vars(self._sampling)])[:12]
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """Some of the prompts as a batch."""

@@ -20,8 +20,9 @@ def steered(subject: Subject, steering: Steering) -> Iterator[Any]:
     """The subject's nnsight model under a steering, for code that knows nothing of nnvalue: an nnsight edit.
 
     Its `trace` and `generate` are edited, also when `generate` is called without a `with`; the subject's own model is
-    not, and neither is a call of the bare module. Batches must be padded on the left, as nnsight does by itself. After
-    the block the copy is as the model is.
+    not, and neither is a call of the bare module. Batches must be padded on the left, as nnsight does by itself. The
+    scope `decode` does nothing to a `trace`, which has no step but the first. After the block the copy is as the model
+    is.
 
     >>> with steered(subject, steering) as model, torch.no_grad():
     ...     tokens = model.generate(ids, attention_mask=mask, max_new_tokens=2, do_sample=False)

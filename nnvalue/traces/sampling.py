@@ -23,7 +23,7 @@ def choose_tokens(
     server, and rows of one seed share their noise whatever is done to them. Call it inside a trace of a greedy
     generation, once a step; it raises the chosen token's logit to infinity, in place.
 
-    >>> with torch.no_grad(), model.generate(max_new_tokens=2, min_new_tokens=2, do_sample=False) as tracer:
+    >>> with torch.no_grad(), model.generate(max_new_tokens=2, do_sample=False) as tracer:
     ...     with tracer.invoke(ids, attention_mask=mask):
     ...         for step in tracer.iter[:2]:
     ...             choose_tokens(model.output.logits, [7] * len(ids), step, temperature=0.7)

@@ -13,7 +13,7 @@ import torch
 from nnvalue.artifacts import canonical_json, tensor_bytes, write_folder
 from nnvalue.errors import ArtifactError, InvalidInputError, ModelError, UnknownNameError
 from nnvalue.findings import ValueNeurons, build_table
-from nnvalue.locator.probes import Probe
+from nnvalue.locator.probes import Probe, ridge_logistic
 from nnvalue.models import generate_responses
 from nnvalue.models.decoding import next_token_logits
 from nnvalue.steering import (
@@ -134,12 +134,24 @@ def test_probes_and_their_accuracy_equal_newtons_method_on_what_hooks_see():
     even = torch.tensor([row["fold"] % 2 == 0 for row in table])
     for layer in range(tiny.LAYERS):
         weights, bias = newton(means[:, layer], signs)
-        assert torch.allclose(learned.weights[0, layer].double(), weights, atol=2e-3 * float(weights.abs().max()))
-        assert float(learned.bias[0, layer]) == pytest.approx(float(bias), abs=2e-3)
+        assert torch.allclose(learned.weights[0, layer].double(), weights, atol=1e-5 * float(weights.abs().max()))
+        assert float(learned.bias[0, layer]) == pytest.approx(float(bias), abs=1e-4)
         weights, bias = newton(means[even, layer], signs[even])
         right = ((means[~even, layer] @ weights + bias > 0) == (signs[~even] > 0)).double().mean()
         assert float(learned.accuracy[0, layer]) == pytest.approx(float(right))
         assert 0.5 < right < 1  # neither trivial nor hopeless, so that a probe on its own texts would show
+
+
+def test_a_probe_is_the_optimum_also_of_more_vectors_than_features():
+    """A fit that stops early is off by a quarter here."""
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(600, 128, generator=random).double() @ torch.diag(torch.logspace(0, -2, 128).double())
+    x = x + 0.3 * x[:, :1]
+    signs = torch.where(x[:, 1] + 0.02 * torch.randn(600, generator=random) > 0, 1.0, -1.0).double()
+    weights, bias = newton(x, signs)
+    found = ridge_logistic(x, signs)
+    assert torch.allclose(found.weights, weights, rtol=1e-6, atol=1e-8)
+    assert found.bias == pytest.approx(float(bias))
 
 
 def test_the_batches_do_not_matter():
