@@ -302,7 +302,8 @@ def check(arms: dict[str, Arm], work: Work) -> dict[str, int]:
         off[name] = int((made != expected[references.get(name, HOOKS)]).sum())
         # TransformerLens has an attention path of its own.
         assert not off[name] or name == TRANSFORMER_LENS, f"{name}: {off[name]} tokens are others than plain hooks'"
-    print(f"tokens that differ from plain hooks': {sum(off.values())} (TransformerLens {off.get(TRANSFORMER_LENS)})")
+    differ = {name: number for name, number in off.items() if number}
+    print(f"tokens that differ from those of plain hooks: {differ or 'none'}")
     return off
 
 

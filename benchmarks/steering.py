@@ -60,7 +60,7 @@ DOSES: dict[str, tuple[float, ...]] = {
 TEMPERATURE, NEW_TOKENS = 0.7, 64
 SPARSE_TOP = 6  # neurons a pole: .47 % of 2,560 in all
 RANDOM_SETS, RANDOM_TIMES = 37, 4  # no divisor of n: each time a situation meets another set
-ENOUGH = 0.5  # movement
+ENOUGH, LEAST = 0.5, 0.4  # movement
 SURELY_WELL_FORMED = 0.97
 RESAMPLES = 10_000
 
@@ -114,17 +114,25 @@ class Organism:
         random.Random(f"0/{value}/{split}").shuffle(rows)
         return [(row["core"], neutral_prompt(row)) for row in rows[:n]]
 
+    def _files(self, value: str, pole: str, arm: str, doses: Sequence[float], split: str) -> dict[float, Path]:
+        name = f"{value}-{pole}-{arm.replace(', ', '-')}"
+        return {dose: self.out / f"{name}-{dose:g}-{split}.json" for dose in doses}
+
+    def missing(self, value: str, pole: str, arm: str, doses: Sequence[float]) -> bool:
+        """Whether an arm has not been measured."""
+        return not all(file.exists() for file in self._files(value, pole, arm, doses, "test").values())
+
     def answers(
         self, value: str, pole: str, arm: str, doses: Sequence[float], split: str = "test"
     ) -> dict[float, dict[str, list[Any]]]:
         """Dose -> stance (towards the value's positive pole), well-formed and about the value, one entry an answer."""
         n = self.n if split == "test" else max(8, self.n * 2 // 5)
+        files = self._files(value, pole, arm, doses, split)
         asked = self.prompts(value, split, n) * (RANDOM_TIMES if arm == "random" else 1)
-        files = {dose: self.out / f"{value}-{pole}-{arm.replace(', ', '-')}-{dose:g}-{split}.json" for dose in doses}
         left = [dose for dose in doses if not files[dose].exists()]
         pairs = [(dose, number) for dose in left for number in range(len(asked))]
         arms = [None] * len(pairs)
-        if arm != "none":
+        if arm != "none" and left:
             make = self.steering(arm, value, pole)
             draws = RANDOM_SETS if arm in ("random", "prompt") else 1
             arms = [make(dose, number % draws) for dose, number in pairs]
@@ -149,9 +157,11 @@ def cell(now: Mapping[str, list[Any]], before: Mapping[str, list[Any]], sign: in
     times = len(now["stance"]) // len(before["stance"])
     moved = sign * (np.array(now["stance"]) - np.tile(before["stance"], times))
     low, high = cluster_interval(moved, now["core"])
+    said, said_before = (np.array(each["stance"])[np.array(each["about"])] for each in (now, before))
+    among = round(float(sign * (said.mean() - said_before.mean())), 4) if len(said) else None
     return {
         "n": len(moved), "stance": mean(now["stance"]), "movement": mean(moved), "low": low, "high": high,
-        "well_formed": mean(now["well_formed"]), "about": mean(now["about"]),
+        "among": among, "well_formed": mean(now["well_formed"]), "about": mean(now["about"]),
     }  # fmt: skip
 
 
@@ -216,13 +226,24 @@ def chosen_dose(organism: Organism, value: str, pole: str, sign: int) -> float:
     return min(enough) if enough else max(whole or [min(figures)], key=lambda dose: figures[dose]["movement"])
 
 
-def measured(organism: Organism, value: str, pole: str, doses: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """All arms of one value and pole."""
+def controlled_doses(effect: Mapping[str, Any], best: float) -> list[float]:
+    """The chosen dose; and the next one too, where the chosen one moves little on these situations."""
+    next_one = [dose for dose in DOSES["effect"] if dose > best][:1]
+    return [best] + (next_one if effect[f"{best:g}"]["movement"] < LEAST else [])
+
+
+def measured(
+    organism: Organism, value: str, pole: str, doses: Mapping[str, Sequence[float]], known: bool
+) -> dict[str, Any]:
+    """All arms of one value and pole; with `known` those only that were measured before."""
     sign = 1 if pole == POLES[0] else -1
     before = organism.answers(value, "neutral", "none", [0])[0]
     best = chosen_dose(organism, value, pole, sign)
     arms: dict[str, Any] = {}
-    for arm, wanted in {**doses, "random": (best,)}.items():
+    for arm in (*doses, "random"):
+        wanted = controlled_doses(arms["effect"], best) if arm == "random" else doses[arm]
+        if known and organism.missing(value, pole, arm, wanted):
+            continue
         try:
             made = organism.answers(value, pole, arm, wanted)
         except InvalidInputError as error:
@@ -232,7 +253,8 @@ def measured(organism: Organism, value: str, pole: str, doses: Mapping[str, Sequ
         if arm == "effect":
             trend = dose_response({0: before, **made}, sign)
         if arm == "random":
-            arms[arm][f"{best:g}"] |= over_sets(made[best], before, sign)
+            for dose, now in made.items():
+                arms[arm][f"{dose:g}"] |= over_sets(now, before, sign)
         click.echo(f"{value} {pole} {arm}: {arms[arm]}", err=True)
     unsteered = {"n": len(before["stance"]), **{key: mean(before[key]) for key in ("stance", "well_formed", "about")}}
     return {"chosen_dose": best, "unsteered": unsteered, "trend": trend, "arms": arms, "neurons": organism.size(value)}
@@ -243,9 +265,12 @@ def measured(organism: Organism, value: str, pole: str, doses: Mapping[str, Sequ
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/steering"), show_default=True)
 @click.option("--n", default=500, show_default=True, help="Answers a cell; the random control has four times as many.")
 @click.option("--arm", "arms", multiple=True, type=click.Choice(tuple(DOSES)), help="Only this; repeatable.")
+@click.option("--known", is_flag=True, help="Only what has been measured before.")
 @click.option("--quick", is_flag=True, help="One value and pole, 24 answers, three arms.")
 @click.option("--save", is_flag=True, help="Keep the figures in benchmarks/results/.")
-def main(folders: tuple[str, ...], out: Path, n: int, arms: tuple[str, ...], quick: bool, save: bool) -> None:
+def main(
+    folders: tuple[str, ...], out: Path, n: int, arms: tuple[str, ...], known: bool, quick: bool, save: bool
+) -> None:
     """Measure every arm."""
     edition = load_valueinsight()
     wanted = ("effect", "direction", "prompt") if quick else {"effect", *arms} if arms else DOSES
@@ -257,7 +282,7 @@ def main(folders: tuple[str, ...], out: Path, n: int, arms: tuple[str, ...], qui
         place.mkdir(parents=True, exist_ok=True)
         organism = Organism(folder, place, 24 if quick else n, edition)
         result[f"organism {number}"] = {
-            value: {pole: measured(organism, value, pole, doses) for pole in poles} for value in values
+            value: {pole: measured(organism, value, pole, doses, known) for pole in poles} for value in values
         }
     print(f"{headline_table(result)}\n\n{arms_table(result)}")
     finish("steering", {"organisms": result, "temperature": TEMPERATURE, "resamples": RESAMPLES, "seed": 0}, save)
@@ -266,19 +291,21 @@ def main(folders: tuple[str, ...], out: Path, n: int, arms: tuple[str, ...], qui
 def headline_table(result: Mapping[str, Any]) -> str:
     """Markdown: every value and pole of every organism at the chosen dose, beside its random control."""
     lines = [
-        "| organism, value, pole | dose | movement | well-formed | random | trend p | reversals |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| organism, value, pole | dose | movement | about it | well-formed | random | trend p | reversals |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, values in result.items():
         for value, poles in values.items():
             for pole, one in poles.items():
-                best = f"{one['chosen_dose']:g}"
-                made, control = one["arms"]["effect"][best], one["arms"]["random"].get(best)
-                lines.append(
-                    f"| {name.removeprefix('organism ')}, {value}, {'+' if pole == POLES[0] else '−'} | {best} "
-                    f"| {moved(made)} | {made['well_formed']:.3f} | {moved(control) if control else 'refused'} "
-                    f"| {one['trend']['p']:.0e} | {one['trend']['reversals']} |"
-                )
+                cell_name = f"{name.removeprefix('organism ')}, {value}, {'+' if pole == POLES[0] else '−'}"
+                controls = one["arms"]["random"]
+                for dose in [f"{one['chosen_dose']:g}"] if "refused" in controls else controls:
+                    made, control = one["arms"]["effect"][dose], controls.get(dose)
+                    lines.append(
+                        f"| {cell_name} | {dose} | {moved(made)} | {made['among']:+.2f} | {made['well_formed']:.3f} "
+                        f"| {moved(control) if control else 'refused'} | {one['trend']['p']:.0e} "
+                        f"| {one['trend']['reversals']} |"
+                    )
     return "\n".join(lines)
 
 

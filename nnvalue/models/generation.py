@@ -188,8 +188,10 @@ def _greedy_settings(subject: Subject, max_new_tokens: int) -> dict[str, Any]:
             "cannot be switched off by a call; remove it from its generation_config.json."
         )
     stops = list(stop_tokens(subject))
+    # An empty list still costs a walk through the vocabulary at every step, so it is given only where it undoes one.
+    neutral = {name: value for name, value in _NEUTRAL.items() if value != [] or getattr(own, name, None)}
     return {
-        **_NEUTRAL, "max_new_tokens": max_new_tokens, "eos_token_id": stops or None, "pad_token_id": subject.pad_id
+        **neutral, "max_new_tokens": max_new_tokens, "eos_token_id": stops or None, "pad_token_id": subject.pad_id
     }  # fmt: skip
 
 
