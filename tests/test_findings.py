@@ -84,7 +84,7 @@ def test_neurons_are_refused_for_another_model(saved, organism, subjects):
     for dtype in ("bfloat16", "float16"):  # another precision is the same model
         found.require_model(open_model(dtype=dtype).identity())
     for subject in subjects.values():
-        with pytest.raises(ModelError, match="were found in 'nnvalue/organism'"):
+        with pytest.raises(ModelError, match="was found in 'nnvalue/organism'"):
             found.require_model(subject.identity())
     with pytest.raises(ModelError, match="weights_sample_sha256 differs"):
         found.require_model({**organism.identity(), "weights_sample_sha256": "0"})

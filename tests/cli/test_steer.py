@@ -188,11 +188,11 @@ def test_a_direction_is_learned_from_the_result(answers, result, found, organism
 def test_a_saved_steering_steers_at_its_dose(run, answers, result, found, tmp_path):
     kept = tmp_path / "kept"
     code, shown, _ = run(*result, "--dose", STRONG, "--describe", "power", "--save", kept)
-    assert (code, load_steering(kept).parts[1].dose) == (0, STRONG)
+    assert (code, load_steering(kept).dose) == (0, STRONG)
     assert f"Saved to {kept}." in shown.replace("\n", "")
     data, texts = answers("--steering", kept, ASKED)
     assert texts == answers(*result, "--dose", STRONG, "--describe", "power", ASKED)[1]
-    assert data["doses"] == [1.0]
+    assert data["doses"] == [STRONG]
     save_steering(neuron_steering(found[0], "tradition", dose=3), tmp_path / "plain")
     data, _ = answers("--steering", tmp_path / "plain", "--control", ASKED)
     assert data["doses"] == [3.0]
