@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nnvalue.errors import InvalidInputError, ModelError, UnknownNameError
-from nnvalue.findings import require_same_model
 from nnvalue.models import Anatomy
-from nnvalue.prompts import Prompt
 from nnvalue.steering.directions import PLACES, ValueDirections
+from nnvalue.steering.in_trace import InTrace
 from nnvalue.steering_protocol import Edits, checked_dose, checked_scope
 from nnvalue.values import POLES
 
@@ -21,7 +20,7 @@ _SURE_ENOUGH = 0.9  # ConVA takes layers whose probe is right more often than th
 
 
 @dataclass(frozen=True, eq=False)
-class DirectionSteering:
+class DirectionSteering(InTrace):
     """A direction in each of some layers; a dose below 0 goes the other way.
 
     place: `residual` or `mlp_out`.
@@ -57,14 +56,6 @@ class DirectionSteering:
             raise InvalidInputError(f"The goal is a probability between 0 and 1 and needs a probe, {self.goal} given.")
         if self.bias is not None and not (self.bias.shape == self.vectors.shape[:1] and self.bias.isfinite().all()):
             raise InvalidInputError("A probe needs a finite bias for each layer.")
-
-    def at(self, dose: float) -> DirectionSteering:
-        """The same at another dose."""
-        return replace(self, dose=dose)
-
-    def speak(self, prompt: Prompt) -> Prompt:
-        """The prompt as it is."""
-        return prompt
 
     def edits(self, anatomy: Anatomy) -> Edits:
         """Compiled edits; none at dose 0. Raises ModelError for a layer that the model lacks."""
@@ -102,11 +93,6 @@ class DirectionSteering:
             **self.about, "kind": "direction", "place": self.place, "layers": list(self.layers), **goal,
             "dose": self.dose, "scope": self.scope,
         }  # fmt: skip
-
-    def require_model(self, identity: Mapping[str, Any]) -> None:
-        """Refuse another model than the one it was made for. Raises ModelError."""
-        if self.model is not None:
-            require_same_model(self.model, identity)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Settings and tensors that it can be made of again."""

@@ -119,7 +119,7 @@ class _Settings:
 class _Neurons:
     """The neurons of one pole and what is known of them.
 
-    sign: +1 of the positive pole, −1 of the negative one.
+    delta, q95: of the table. rate: firing rate under their own pole.
     mean, sd: under their own pole; gap: mean under their own pole − mean under the other.
     """
 

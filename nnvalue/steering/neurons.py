@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from nnvalue.errors import InvalidInputError
-from nnvalue.findings import require_same_model
 from nnvalue.models import Anatomy
-from nnvalue.prompts import Prompt
+from nnvalue.steering.in_trace import InTrace
 from nnvalue.steering.recipes import Recipe, checked_site
 from nnvalue.steering_protocol import Edits, checked_dose, checked_scope
 
 
 @dataclass(frozen=True, eq=False)
-class NeuronSteering:
+class NeuronSteering(InTrace):
     """Edits of neurons; a dose above 0 does one recipe, a dose below 0 its counterpart.
 
     forth: what a dose above 0 does.
@@ -67,14 +66,6 @@ class NeuronSteering:
         """What its dose does."""
         return self.back if self.dose < 0 and self.back is not None else self.forth
 
-    def at(self, dose: float) -> NeuronSteering:
-        """The same at another dose. Raises InvalidInputError where there is none of that kind."""
-        return replace(self, dose=dose)
-
-    def speak(self, prompt: Prompt) -> Prompt:
-        """The prompt as it is."""
-        return prompt
-
     def edits(self, anatomy: Anatomy) -> Edits:
         """Compiled edits; none at dose 0. Raises ModelError for a neuron that the model lacks."""
         if not self.dose:
@@ -88,11 +79,6 @@ class NeuronSteering:
             **self.about, "kind": "neurons", "dose": self.dose, "scope": self.scope, "site": self.site,
             "full_caps": self.full_caps, **coins, **self.recipe.facts(),
         }  # fmt: skip
-
-    def require_model(self, identity: Mapping[str, Any]) -> None:
-        """Refuse another model than the one it was made for. Raises ModelError."""
-        if self.model is not None:
-            require_same_model(self.model, identity)
 
     def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Settings and tensors that it can be made of again."""

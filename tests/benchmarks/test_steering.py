@@ -76,7 +76,7 @@ def moves(one):
     return any(
         made["movement"] >= 0.4
         and made["low"] > 0.3
-        and made["well_formed"] >= 0.97
+        and made["well_formed"] >= 0.98
         and -0.15 < random["low"] <= random["high"] < 0.15
         for made, random in shown
     )
