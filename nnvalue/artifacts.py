@@ -117,7 +117,7 @@ def write_folder(path: Path, kind: str, files: Mapping[str, bytes]) -> None:
     except OSError as error:
         if retired.exists() and not path.exists():
             retired.rename(path)
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     shutil.rmtree(retired, ignore_errors=True)
@@ -189,9 +189,9 @@ class Journal:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(folder / "lock")
+            self._lock = lock_file(folder / "lock")
         except OSError as error:
-            raise _cannot_write(folder, error) from None
+            raise cannot_write(folder, error) from None
         try:
             self._open(spec, discard)
         except BaseException:
@@ -311,10 +311,11 @@ def _atomically(path: Path, write: Callable[[Path], object]) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
 
 
-def _lock(path: Path) -> int | None:
+def lock_file(path: Path) -> int | None:
+    """Hold a file against other processes until it is closed. Raises ArtifactError if one of them holds it."""
     try:
         import fcntl
     except ImportError:  # a platform without POSIX locks: two runs in one folder are then the user's to avoid
@@ -328,7 +329,8 @@ def _lock(path: Path) -> int | None:
     return handle
 
 
-def _cannot_write(path: Path, error: OSError) -> ArtifactError:
+def cannot_write(path: Path, error: OSError) -> ArtifactError:
+    """The error that says so."""
     return ArtifactError(f"{path} cannot be written: {error.strerror or error}. What was there before is unchanged.")
 
 

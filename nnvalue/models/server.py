@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import ipaddress
 import random
-import re
 import sys
 import time
 from collections.abc import Mapping
@@ -15,7 +13,6 @@ from urllib.parse import quote, urlsplit
 
 from nnvalue.errors import (
     InsecureHostError,
-    InvalidInputError,
     JobLostError,
     MissingKeyError,
     PayloadTooLargeError,
@@ -26,9 +23,8 @@ from nnvalue.errors import (
     UnreachableError,
     VersionMismatchError,
 )
+from nnvalue.network import PASSING, ApiKey, checked_host, is_this_machine, retry_after
 
-_PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
-"""HTTP statuses that pass: worth another try after a while."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _FIRST_PATIENCE = 15.0  # a server that never answered may be no server at all
 _COURTESY = 3.0  # for what only makes an error message better
@@ -55,33 +51,11 @@ class JobState:
     data: Any = None
 
 
-class ApiKey:
-    """An API key that shows itself to nobody: not in a traceback's local variables, not where it is printed."""
+def configured_key() -> ApiKey | None:
+    """The key that nnsight is configured with, if there is any."""
+    from nnsight import CONFIG
 
-    def __init__(self, text: str) -> None:
-        self._text = text.strip()
-
-    def __repr__(self) -> str:
-        return "[API key]"
-
-    @classmethod
-    def configured(cls) -> ApiKey | None:
-        """The one that nnsight is configured with, if there is any."""
-        from nnsight import CONFIG
-
-        return cls(CONFIG.API.APIKEY) if (CONFIG.API.APIKEY or "").strip() else None
-
-    def is_sound(self) -> bool:
-        """Whether a header can carry it."""
-        return all("!" <= letter <= "~" for letter in self._text)
-
-    def cut_from(self, text: str) -> str:
-        """The text without the key."""
-        return text.replace(self._text, repr(self))
-
-    def sign(self, headers: Any) -> None:
-        """Add it to a request's headers."""
-        headers["ndif-api-key"] = self._text
+    return ApiKey(CONFIG.API.APIKEY) if (CONFIG.API.APIKEY or "").strip() else None
 
 
 @dataclass
@@ -244,9 +218,9 @@ class Server:
                     return None
                 detail = self._detail(answer)
                 reason = f"HTTP {answer.status_code}: {detail}"
-                if answer.status_code not in _PASSING:
+                if answer.status_code not in PASSING:
                     raise self._refusal(answer.status_code, detail)
-                wait = max(wait, _retry_after(answer))
+                wait = max(wait, retry_after(answer.headers))
             spent = time.monotonic() - started
             enough = self.patience if self.answered else min(self.patience, _FIRST_PATIENCE)
             if spent + wait > (enough if patience is None else patience):
@@ -264,7 +238,7 @@ class Server:
         left = self.timeout if self.deadline is None else self.deadline - time.monotonic()
         timeout = httpx.Timeout(max(1.0, min(self.timeout, left)), connect=10.0)
         # A proxy of the environment is not this machine: what may go to the loopback unprotected may not go there.
-        proxied = not _is_this_machine(urlsplit(url).hostname or "")
+        proxied = not is_this_machine(url)
         try:
             with httpx.Client(timeout=timeout, trust_env=proxied) as client:
                 signed = {"auth": self._sign} if self.key and with_key else {}
@@ -276,7 +250,7 @@ class Server:
 
     def _sign(self, request: Any) -> Any:
         """Add the key where no traceback and no log shows it: as the request leaves."""
-        self.key.sign(request.headers)
+        request.headers["ndif-api-key"] = self.key.in_full()
         return request
 
     def _detail(self, answer: Any) -> str:
@@ -317,36 +291,3 @@ def client_version() -> str:
     from importlib.metadata import version
 
     return version("nnsight")
-
-
-def checked_host(url: str, allow_http: bool) -> str:
-    """A URL that may be talked to. Raises InvalidInputError if it is none, InsecureHostError for unprotected http."""
-    try:
-        parts = urlsplit(url)
-        scheme, name, account = parts.scheme, parts.hostname, parts.username is not None or parts.password is not None
-    except ValueError:
-        scheme = name = account = None
-    if scheme not in ("http", "https") or not name or account:
-        shown = re.sub(r"//[^/@]*@", "//…@", url)
-        raise InvalidInputError(f"'{shown}' is no server's URL; give one like https://host or http://127.0.0.1:5001.")
-    if scheme == "http" and not allow_http and not _is_this_machine(name):
-        raise InsecureHostError(
-            f"http://{name} would send your API key and prompts unprotected; use https, or --allow-http "
-            "(allow_http=True) in a network that you trust."
-        )
-    return url
-
-
-def _is_this_machine(name: str) -> bool:
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
-
-
-def _retry_after(answer: Any) -> float:
-    """Seconds that a server asks us to wait; 0 if it does not, or not in seconds."""
-    try:
-        return max(0.0, float(answer.headers.get("Retry-After", "0")))
-    except ValueError:
-        return 0.0

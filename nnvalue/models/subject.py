@@ -14,7 +14,7 @@ from nnvalue.artifacts import digest
 from nnvalue.errors import InvalidInputError, MissingKeyError, ModelError, UnknownNameError
 from nnvalue.models.anatomy import Anatomy, ModulePaths, resolve_anatomy
 from nnvalue.models.runtime import Here, Rehearsal, Remote, RemoteOptions, Runtime
-from nnvalue.models.server import HOW_TO_SET_A_KEY, PUBLIC_HOST, ApiKey, Server
+from nnvalue.models.server import HOW_TO_SET_A_KEY, PUBLIC_HOST, Server, configured_key
 from nnvalue.organism import folder as organism_folder
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def find_server(remote: bool | str, options: RemoteOptions, needs_key: bool = Tr
         return None
     if not (remote is True or (isinstance(remote, str) and remote)):
         raise InvalidInputError(f"remote is True, False, 'dry-run' or the URL of a server, {remote!r} given.")
-    key, host = ApiKey.configured(), _configured_host() if remote is True else remote
+    key, host = configured_key(), _configured_host() if remote is True else remote
     if needs_key and key is None and host.rstrip("/") == PUBLIC_HOST:
         raise MissingKeyError(f"{host} asks for an API key and none is configured. {HOW_TO_SET_A_KEY}")
     return Server(host, key, patience=options.patience, allow_http=options.allow_http)
