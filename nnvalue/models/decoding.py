@@ -21,7 +21,7 @@ from nnvalue.models.runtime import Bundle, Load
 from nnvalue.models.subject import Subject
 from nnvalue.prompts import Prompt
 from nnvalue.steering_protocol import Edits, Sampling, Steering, batch_edits, edit_bytes, require_single_pass
-from nnvalue.traces import apply_edits, choose_tokens
+from nnvalue.traces import apply_edits, choose_tokens, place_edits
 
 Batch = tuple[Tensor, Tensor, Edits, list[int]]
 """What is put to the model at once: token ids and attention mask, int64 `[row, token]`, padded on the left; compiled
@@ -110,13 +110,15 @@ def generate_steered(
         drawn: temperature, top_k and top_p of `choose_tokens`; None takes the likeliest token.
     """
     read = [site for _ids, _mask, edits, _seeds in batches for site, _ in edits]
+    read += [] if drawn is None else [".output"]  # the model's own
     with only_reporting(model, read, backend), _no_word_of_unreached_steps(), model.session(backend=backend):
         made = []
         for ids, mask, edits, seeds in batches:
             with torch.no_grad(), model.generate(**settings) as tracer:
                 with tracer.invoke(ids, attention_mask=mask):
+                    placed = place_edits(model, edits)
                     for step in tracer.iter[: settings["max_new_tokens"]]:
-                        apply_edits(model, edits, mask, step)
+                        apply_edits(model, placed, mask, step)
                         if drawn is not None:
                             choose_tokens(model.output.logits, seeds, step, *drawn)
                 with tracer.invoke():
@@ -136,7 +138,7 @@ def _no_word_of_unreached_steps() -> Iterator[None]:
 
 @contextmanager
 def only_reporting(model: Any, sites: Sequence[str], backend: Any = None) -> Iterator[None]:
-    """Let only the modules of these sites, and the model as a whole, stop for nnsight at every call.
+    """Let only the modules of these sites stop for nnsight at every call.
 
     Every module does otherwise, read or not: at a decode step of a small model that is most of what a trace costs. Of
     a trace that runs elsewhere (a backend is given) and of a model with edits of the user's own nothing is changed.
@@ -148,12 +150,12 @@ def only_reporting(model: Any, sites: Sequence[str], backend: Any = None) -> Ite
         yield
         return
     whole = model._module
-    kept = {id(whole), *(id(whole.get_submodule(site.rpartition(".")[0])) for site in sites)}
+    kept = {id(whole.get_submodule(site.rpartition(".")[0])) for site in sites}
     silenced = []
     for module in whole.modules() if backend is None and not model._edits else ():
         stop = module.__dict__.get("forward")
         # A forward that is not the class's own, or that a library has put hooks around, is left alone.
-        own = type(stop) is Controller and stop.state.body is type(module).forward and not hasattr(module, "_hf_hook")
+        own = type(stop) is Controller and stop.state.body is type(module).forward and "_hf_hook" not in module.__dict__
         if own and id(module) not in kept:
             silenced.append((module, stop))
             del module.__dict__["forward"]

@@ -12,7 +12,7 @@ from nnsight.intervention.iterator import Iterations
 from nnvalue.errors import InvalidInputError
 from nnvalue.models import Subject
 from nnvalue.steering_protocol import Edits, Steering, speaks
-from nnvalue.traces import apply_edits, attention_of
+from nnvalue.traces import apply_edits, attention_of, place_edits
 
 
 @contextmanager
@@ -49,9 +49,9 @@ def steered(subject: Subject, steering: Steering) -> Iterator[Any]:
 def _edited(model: Any, edits: Edits) -> Any:
     """Without an edit at some step the loop would not end, so the attention mask is read at every one."""
     with model.edit() as (_, edited):
-        prompts = None
+        prompts, placed = None, place_edits(edited, edits)
         for step in Iterations():
             attention = attention_of(edited)
             prompts = attention if prompts is None else prompts
-            apply_edits(edited, edits, prompts, step)
+            apply_edits(edited, placed, prompts, step)
     return edited

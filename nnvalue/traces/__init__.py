@@ -22,7 +22,7 @@ from nnvalue.traces.quantiles import count_digits, from_sortable_bits, sortable_
 from nnvalue.traces.sampling import choose_tokens, gumbel_noise
 from nnvalue.traces.sites import attention_of, read_activation, write_activation
 from nnvalue.traces.statistics import add_up, collect_contrasts, collect_moments, count_loudest, per_neuron_sums
-from nnvalue.traces.steering import apply_edits, positions_in_scope
+from nnvalue.traces.steering import apply_edits, place_edits, positions_in_scope
 
 nnsight.register(__name__)
 
@@ -40,6 +40,7 @@ __all__ = [
     "gradient_products",
     "gumbel_noise",
     "per_neuron_sums",
+    "place_edits",
     "positions_in_scope",
     "read_activation",
     "set_neurons",

@@ -29,8 +29,7 @@ The keys of an edit; amounts are float `[row, k]` for rows of their own, or `[1,
   · probe / |probe|², the smallest shift after which the probe's log-odds are at `logit`, by the share `reach` of it.
 
 They are done in this order. A scale of 1, an addition of 0 and a share of 0 leave an activation as it is, bit for bit
-(but for the sign of a zero). Copies of the tensors, where they are needed, are kept in the edit as `placed`; step 0
-makes them anew.
+(but for the sign of a zero).
 """
 
 from __future__ import annotations
@@ -41,10 +40,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnvalue.traces.sites import read_activation
+
+def place_edits(model: Any, edits: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> list[dict[str, Any]]:
+    """Compiled edits made ready for many steps: their modules found, copies of tensors kept where they are needed.
+
+    Call it inside a trace, before the first step; `apply_edits` takes what it gives in the place of the edits, and a
+    step costs less. What is changed in the edits afterwards does not count.
+
+    >>> push = {"neurons": torch.tensor([3, 7]), "add": torch.tensor([[0.5, -0.5]])}
+    >>> with torch.no_grad(), model.generate(max_new_tokens=2, min_new_tokens=2, do_sample=False) as tracer:
+    ...     with tracer.invoke(ids, attention_mask=mask):
+    ...         placed = place_edits(model, [(sites[0], [push])])
+    ...         for step in tracer.iter[:2]:
+    ...             apply_edits(model, placed, mask, step)
+    ...     with tracer.invoke():
+    ...         out = tracer.result.save()
+    >>> out.shape[1] - ids.shape[1]
+    2
+    """
+    placed = []
+    for site, here in edits:
+        module, _, end = site.rpartition(".")
+        whole = all(isinstance(edit.get("scope", "answer"), str) for edit in here)
+        found = {"module": model.get(module), "end": end, "named_scopes": whole}
+        placed.append({**found, "edits": [{"edit": edit, "dtype": None, "device": None} for edit in here]})
+    return placed
 
 
-def apply_edits(model: Any, edits: Sequence[tuple[str, Sequence[dict[str, Any]]]], mask: Tensor, step: int = 0) -> None:
+def apply_edits(
+    model: Any,
+    edits: Sequence[tuple[str, Sequence[dict[str, Any]]]] | Sequence[dict[str, Any]],
+    mask: Tensor,
+    step: int = 0,
+) -> None:
     """Carry out compiled edits in the pass under way. Call it inside a trace, once a step.
 
     Only sites of which something is edited at this step are read, so an edit costs nothing elsewhere.
@@ -59,28 +87,29 @@ def apply_edits(model: Any, edits: Sequence[tuple[str, Sequence[dict[str, Any]]]
 
     Args:
         model: the nnsight model that is being traced.
-        edits: sites in forward order, each with its edits.
+        edits: sites in forward order, each with its edits; or what `place_edits` made of them.
         mask: int64 `[batch, token]`, the attention mask of the prompts, which are padded on the left.
         step: 0 is the pass over the prompt (or the only one), k the pass that is fed the k-th new token.
     """
     found: dict[int, Any] = {}  # by scope: the edits of a steering share one, and spans take time to find
-    for site, here in edits:
-        todo = []
-        for edit in here:
-            if not step:
-                edit.pop("placed", None)  # of an earlier pass: its amounts may have been changed since
-            scope = edit.get("scope", "answer")
-            if id(scope) not in found:
-                found[id(scope)] = positions_in_scope(scope, mask, step)
-            if found[id(scope)] is not None:
-                todo.append((edit, found[id(scope)]))
+    for site in edits if edits and isinstance(edits[0], dict) else place_edits(model, edits):
+        here = site["edits"]
+        # At a decode step every named scope takes in the one position that there is.
+        todo = here if step and site["named_scopes"] else _due(here, mask, step, found)
         if not todo:
             continue
-        activation = read_activation(model, site)
+        activation = getattr(site["module"], site["end"])
+        activation = activation[0] if isinstance(activation, tuple) else activation
         if activation.dim() == 2:  # OPT's is flat
             activation = activation.unflatten(0, (len(mask), -1))
-        for edit, where in todo:
-            _apply(activation, edit, where, step)
+        for one in todo:
+            if one["dtype"] is not activation.dtype or one["device"] != activation.device:
+                _place(one, activation)
+            where = found.get(id(one["scope"]), _ALL)
+            if one["plain"] and not isinstance(where, Tensor):
+                _add(activation if activation.shape[1] == 1 else activation[:, where], one)
+            else:
+                _apply(activation, one, where, step)
 
 
 def positions_in_scope(scope: Any, mask: Tensor, step: int) -> slice | Tensor | None:
@@ -113,9 +142,47 @@ def positions_in_scope(scope: Any, mask: Tensor, step: int) -> slice | Tensor | 
     return inside if inside.any() else None
 
 
+_ALL = slice(None)
+
+
+def _due(here: Sequence[dict[str, Any]], mask: Tensor, step: int, found: dict[int, Any]) -> list[dict[str, Any]]:
+    """The edits that have positions in this pass; their positions are noted in `found`."""
+    todo = []
+    for one in here:
+        scope = one["scope"] = one["edit"].get("scope", "answer")
+        if id(scope) not in found:
+            found[id(scope)] = positions_in_scope(scope, mask, step)
+        if found[id(scope)] is not None:
+            todo.append(one)
+    return todo
+
+
+def _place(one: dict[str, Any], activation: Tensor) -> None:
+    """Copies of an edit's tensors where the activation is, made once.
+
+    Amounts are float32, unless they are added and nothing else: that needs no more than the activation's dtype.
+    """
+    edit = one["edit"]
+    one["dtype"], one["device"] = activation.dtype, activation.device
+    one["only_adds"] = {"neurons", "add"} <= set(edit) <= _ADDING
+    one["plain"] = one["only_adds"] and "rows" not in edit
+    one["scope"] = edit.get("scope", "answer")
+    dtype = activation.dtype if one["only_adds"] else torch.float32
+    for name, given in edit.items():
+        if isinstance(given, Tensor):
+            placed = given.to(activation.device, dtype).unsqueeze(1) if given.dim() == 2 else given
+            one[name] = placed.to(activation.device)
+        else:
+            one[name] = given
+    if "probe" in edit:
+        one["step"] = one["probe"] / one["probe"].square().sum()
+
+
+_ADDING = {"neurons", "add", "rows", "scope"}
+
+
 def _apply(activation: Tensor, edit: dict[str, Any], where: slice | Tensor, step: int) -> None:
     """One edit on the live activation `[batch, token, width]`, in place."""
-    edit = _placed(edit, activation)
     rows = edit.get("rows")
     part = activation if rows is None else activation.index_select(0, rows)
     if isinstance(where, Tensor):
@@ -129,38 +196,20 @@ def _apply(activation: Tensor, edit: dict[str, Any], where: slice | Tensor, step
         activation.index_copy_(0, rows, part)
 
 
-def _placed(edit: dict[str, Any], activation: Tensor) -> dict[str, Any]:
-    """The edit with its tensors where the activation is, made once a pass and kept in the edit as `placed`.
-
-    Amounts are float32, unless they are added and nothing else: that needs no more than the activation's dtype.
-    """
-    kept = edit.get("placed")
-    if kept is None or kept["like"].device != activation.device or kept["like"].dtype != activation.dtype:
-        kept = {name: given for name, given in edit.items() if name != "placed"}
-        kept["only_adds"] = {"neurons", "add"} <= set(edit) <= _ADDING
-        dtype = activation.dtype if kept["only_adds"] else torch.float32
-        for name, given in edit.items():
-            if isinstance(given, Tensor):
-                kept[name] = given.to(activation.device, dtype).unsqueeze(1) if given.dim() == 2 else given
-                kept[name] = kept[name].to(activation.device)
-        if "probe" in edit:
-            kept["step"] = kept["probe"] / kept["probe"].square().sum()
-        kept["like"] = activation.new_empty(0)
-        edit["placed"] = kept
-    return kept
+def _add(part: Tensor, edit: dict[str, Any]) -> None:
+    """Add to neurons of `part` `[row, token, width]`, a view; the amounts are kept as wide as they were needed."""
+    added = edit["add"]
+    if added.shape[:2] != part.shape[:2]:
+        added = added[:, :1].expand(part.shape[0], part.shape[1], added.shape[2])
+        edit["add"] = added
+    part.index_add_(2, edit["neurons"], added)
 
 
-_ADDING = {"neurons", "add", "rows", "scope", "placed"}
-
-
-def _edit_part(part: Tensor, edit: Mapping[str, Any], step: int, inside: Tensor | None) -> None:
+def _edit_part(part: Tensor, edit: dict[str, Any], step: int, inside: Tensor | None) -> None:
     """Edit the positions of `part` `[row, token, width]`, a view, or of them those that are `inside`."""
     neurons = edit.get("neurons")
     if inside is None and edit["only_adds"]:
-        added = edit["add"]
-        if added.shape[:2] != part.shape[:2]:
-            added = added.expand(part.shape[0], part.shape[1], added.shape[2])
-        part.index_add_(2, neurons, added)
+        _add(part, edit)
         return
     old = part if neurons is None else part[..., neurons]
     new = _changed(old.float(), edit, step).to(old.dtype)

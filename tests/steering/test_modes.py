@@ -212,7 +212,10 @@ class Bare:
     def __init__(self, activation):
         self.activation = activation
 
-    def get(self, site):
+    def get(self, module):
+        return self
+
+    def __getattr__(self, end):
         return self.activation
 
 
