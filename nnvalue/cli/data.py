@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-_TABLES = ("situations", "descriptions", "sentences", "portraits", "roles")
+_TABLES = ("situations", "descriptions", "sentences", "portraits", "roles", "items")
 _SHOWN_FAULTS = 20  # of one kind, unless all are asked for
 
 
@@ -24,14 +25,16 @@ def command() -> None:
 
 @command.command("show")
 @click.argument("dataset", required=False)
-@click.option("--table", type=click.Choice(_TABLES), default="situations", show_default=True)
+@click.option(
+    "--table", type=click.Choice(_TABLES), help="Default: situations, or items of a dataset that has no situations."
+)
 @click.option("--value", help="Only rows of this value, or of the values of this group.")
 @click.option("--split", help="Only rows of this split.")
 @click.option("--number", default=10, show_default=True, type=click.IntRange(1), help="How many rows, drawn at random.")
 @click.option("--seed", default=0, show_default=True, help="Which rows are drawn.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def show(
-    dataset: str | None, table: str, value: str | None, split: str | None, number: int, seed: int, as_json: bool
+    dataset: str | None, table: str | None, value: str | None, split: str | None, number: int, seed: int, as_json: bool
 ) -> None:
     """Print some rows of a dataset."""
     from nnvalue.dataset import TABLES, load_valueinsight
@@ -39,10 +42,15 @@ def show(
     from nnvalue.values import load_framework
 
     edition = load_valueinsight(dataset)
+    table = table or ("situations" if len(edition.situations) else "items")
     rows = list(getattr(edition, table))
+    values = None
     if value is not None:
-        value = load_framework(edition.framework).members(value)
-    for column, wanted in (("value", value), ("split", (split,) if split else None)):
+        framework = load_framework(edition.framework)
+        values = framework.members(value)
+        if table == "items":  # these may go with a group as a whole
+            values = tuple(dict.fromkeys((*values, framework.resolve(value))))
+    for column, wanted in (("value", values), ("split", (split,) if split else None)):
         if wanted is None:
             continue
         if column not in TABLES[table].columns:
@@ -92,62 +100,84 @@ def check(dataset: str | None, sample: bool, number: int, seed: int, every: bool
 
 
 @command.command("import")
-@click.argument("files", nargs=-1, required=True, metavar="TABLE=FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="TABLE=FILE... | PATH")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write.")
+@click.option("--layout", metavar="NAME", help="PATH is laid out as personalitybench, valuebench or valueportrait.")
 @click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="What the file calls a column.")
 @click.option("--fill", "fills", multiple=True, metavar="COLUMN=TEXT", help="What stands in a column of every row.")
-@click.option("--framework", default="schwartz", show_default=True, help="Whose values the labels are.")
+@click.option("--framework", help="Whose values the labels are. Default: schwartz; with --layout, the data's own.")
 @click.option("--name", help="What the dataset is called. Default: the folder's name.")
 @click.option("--leave-out", is_flag=True, help="Write the rows that fit, though others do not.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def import_(
     files: tuple[str, ...],
     out: Path,
+    layout: str | None,
     columns: tuple[str, ...],
     fills: tuple[str, ...],
-    framework: str,
+    framework: str | None,
     name: str | None,
     leave_out: bool,
     as_json: bool,
 ) -> None:
-    """Make a dataset of CSV, JSON-lines or parquet files with named columns.
+    """Make a dataset of CSV, JSON-lines or parquet files with named columns, or of published data as it lies there.
 
-    TABLE is situations, descriptions (both are needed), sentences, portraits or roles; for example
+    TABLE is situations and descriptions (both are needed), sentences, portraits or roles; or items; for example
 
         nnvalue data import situations=q.csv descriptions=d.csv --column text=question --out my_data
+
+        nnvalue data import ValueBench --layout valuebench --out items
 
     --column and --fill count for every file whose table has the column; where a file lacks it, write
     TABLE.COLUMN=… to name one table. Rows that do not fit are listed with their lines.
     """
-    from nnvalue.dataset import import_edition
+    from nnvalue.dataset import import_edition, import_layout
 
-    named = _assignments(files, "TABLE=FILE")
-    made = import_edition(
-        named, out, columns=_by_table(columns, named), fill=_by_table(fills, named), framework=framework, name=name,
-        leave_out=leave_out,
-    )  # fmt: skip
-    misfits = [(kind, misfit) for kind, some in made.misfits.items() for misfit in some]
-    if as_json:
-        listed = [{"file": named[kind], "line": one.number, "fault": one.fault} for kind, one in misfits]
-        counts = {kind: len(getattr(made.edition, kind)) for kind in named} if made.edition else {}
-        click.echo(json.dumps({"out": str(out) if made.edition else None, "rows": counts, "misfits": listed}))
+    chosen: dict[str, Any] = {"name": name, "leave_out": leave_out}
+    if layout is None:
+        named = _assignments(files, "TABLE=FILE")
+        mapped = {"columns": _by_table(columns, named), "fill": _by_table(fills, named)}
+        made = import_edition(named, out, **mapped, framework=framework or "schwartz", **chosen)
     else:
-        for kind, misfit in misfits:
-            click.echo(f"{named[kind]}, line {misfit.number}: {misfit.fault}", err=True)
+        if len(files) != 1:
+            raise click.UsageError(f"{len(files)} paths given; with --layout one is expected, a file or a folder.")
+        if columns or fills:
+            raise click.UsageError("--column and --fill are for TABLE=FILE; a layout has its columns. Leave them out.")
+        made = import_layout(files[0], layout, out, framework=framework, **chosen)
+    _tell_import(made, out, as_json)
+
+
+def _tell_import(made: Any, out: Path, as_json: bool) -> None:
+    """What was written, what does not fit, and what there was no column for."""
+    misfits = [misfit for some in made.misfits.values() for misfit in some]
+    counts = {kind: len(getattr(made.edition, kind)) for kind in made.misfits} if made.edition else {}
+    if as_json:
+        listed = [{"file": one.file, "line": one.number, "fault": one.fault} for one in misfits]
+        told = {"out": str(out) if made.edition else None, "rows": counts, "misfits": listed, "aside": made.aside}
+        click.echo(json.dumps(told, ensure_ascii=False))
+    else:
+        for one in misfits:
+            click.echo(f"{one.file}, line {one.number}: {one.fault}", err=True)
     if made.edition is None:
         raise click.ClickException(
             f"{len(misfits)} rows do not fit, and nothing was written; mend them, or say --leave-out."
         )
-    if not as_json:
-        kept = ", ".join(f"{len(getattr(made.edition, kind)):,} {kind}" for kind in named)
-        click.echo(f"{kept}{f', {len(misfits):,} rows left out' if misfits else ''}. Written to {out}.")
-        click.echo(f"Look at it: nnvalue data check {out}; use it: nnvalue locate --dataset {out}")
+    if as_json:
+        return
+    kept = ", ".join(f"{count:,} {'rows of items' if kind == 'items' else kind}" for kind, count in counts.items())
+    click.echo(f"{kept}{f', {len(misfits):,} rows left out' if misfits else ''}. Written to {out}.")
+    if made.aside:
+        click.echo(f"Not kept, for want of a column: {', '.join(f'{n:,} {what}' for what, n in made.aside.items())}.")
+    use = f"; use it: nnvalue locate --dataset {out}" if counts.get("situations") else ""
+    click.echo(f"Look at it: nnvalue data show {out}, nnvalue data check {out}{use}")
 
 
 def _print_report(report: Any, every: bool) -> None:
     click.echo(report.name)
-    width = max(map(len, report.counts))
-    for what, count in report.counts.items():
+    # Beside items, an edition may lack most of what others have.
+    counts = {what: count for what, count in report.counts.items() if count or "items" not in report.counts}
+    width = max(map(len, counts))
+    for what, count in counts.items():
         click.echo(f"  {what:<{width}}  {count:>7,}")
     kinds: dict[str, list[str]] = {}
     for fault in report.faults:
@@ -162,12 +192,17 @@ def _print_report(report: Any, every: bool) -> None:
     click.echo(f"{len(report.faults)} faults" if report.faults else "No faults.")
 
 
+_SIGNS = {"query": "  > ", "positive": "  + ", "negative": "  − ", "text": "  ", "question": "  ? "}
+
+
 def _row_text(row: dict[str, Any], table: str) -> str:
-    texts = ("positive", "negative") if table == "sentences" else ("text",)
-    marks = [str(row[name]) for name in row if name not in texts and row[name] is not None and table != "roles"]
+    shown = {"sentences": ("positive", "negative"), "items": ("query", "text", "question")}.get(table, ("text",))
+    texts = [name for name in shown if row[name] is not None]
+    marks = [row[name] for name in row if name not in shown and row[name] is not None and table != "roles"]
     marks = [row["id"], row["split"]] if table == "roles" else marks
-    signs = {"positive": "  + ", "negative": "  − ", "text": "  "}
-    return "\n".join([" · ".join(map(str, marks)), *(f"{signs[name]}{row[name]}" for name in texts), ""])
+    marks = [f"{mark:+g}" if isinstance(mark, float) else str(mark) for mark in marks]
+    lines = (_SIGNS[name] + re.sub(r"\n(?=[^\n])", "\n    ", row[name]) for name in texts)
+    return "\n".join([" · ".join(marks), *lines, ""])
 
 
 def _assignments(given: Iterable[str], form: str) -> dict[str, str]:

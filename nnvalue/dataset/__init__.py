@@ -1,4 +1,4 @@
-"""ValueInsight: descriptions, situations, sentence pairs, portraits and roles, and the prompts made of them."""
+"""ValueInsight: descriptions, situations, sentence pairs, portraits, roles and items, and the prompts made of them."""
 
 from nnvalue.dataset.checks import Fault, Report, check_edition
 from nnvalue.dataset.contrast import (
@@ -17,10 +17,12 @@ from nnvalue.dataset.edition import (
     load_valueinsight,
     write_edition,
 )
-from nnvalue.dataset.importing import ImportedEdition, import_edition
+from nnvalue.dataset.importing import ImportedEdition, import_edition, import_layout
+from nnvalue.dataset.layouts import LAYOUTS
 from nnvalue.dataset.roles import Role, generate_roles, role_of, role_row
 from nnvalue.dataset.schema import (
     DESCRIPTION_COLUMNS,
+    ITEM_COLUMNS,
     PORTRAIT_COLUMNS,
     ROLE_COLUMNS,
     SENTENCE_COLUMNS,
@@ -34,6 +36,8 @@ from nnvalue.dataset.voices import portrait_prompt, voice
 
 __all__ = [
     "DESCRIPTION_COLUMNS",
+    "ITEM_COLUMNS",
+    "LAYOUTS",
     "PORTRAIT_COLUMNS",
     "ROLE_COLUMNS",
     "SENTENCE_COLUMNS",
@@ -58,6 +62,7 @@ __all__ = [
     "from_rows",
     "generate_roles",
     "import_edition",
+    "import_layout",
     "import_table",
     "load_valueinsight",
     "neutral_prompt",

@@ -88,11 +88,19 @@ def counts_of(rows: Rows) -> dict[str, int]:
     situations, descriptions = rows["situations"], rows["descriptions"]
     per_pole = Counter((row["value"], row["pole"]) for row in descriptions)
     cores = Counter(row["core"] for row in situations)
+    items = rows["items"]
+    of_items = {
+        "items": len({row["item"] for row in items}),
+        "values of items": len({row["value"] for row in items} - {None}),
+        "sources of items": len({row["source"] for row in items}),
+        "rows of items": len(items),
+        "rows of items against their value": sum((row["weight"] or 0) < 0 for row in items),
+    }
     return {
         "descriptions": len(descriptions),
         "descriptions a value and pole, at least": min(per_pole.values(), default=0),
         "situations": len(situations),
-        "distinct situations": len({_plain(row["text"]) for row in situations}),
+        "distinct situations": len({plain_words(row["text"]) for row in situations}),
         "cores": len(cores),
         "variants a core, at most": max(cores.values(), default=0),
         "values": len({row["value"] for row in situations}),
@@ -103,6 +111,7 @@ def counts_of(rows: Rows) -> dict[str, int]:
         "portraits": len(rows["portraits"]),
         "roles": len(rows["roles"]),
         "test roles": sum(row["split"] == "test" for row in rows["roles"]),
+        **(of_items if items else {}),
     }
 
 
@@ -117,6 +126,10 @@ def _labels(rows: Rows, framework: Framework) -> Iterator[Fault]:
         for name in told:
             if name not in framework.values or told.count(name) > 1:
                 yield Fault("wrong label", f"roles: {role['id']} names '{name}', which is no value or stands twice")
+    known = {None, *framework.values, *framework.groups}
+    for row in rows["items"]:
+        if row["value"] not in known:
+            yield Fault("wrong label", f"items: {row['id']} is labelled '{row['value']}', no name of {framework.name}")
     values_of = defaultdict(set)
     for row in rows["situations"]:
         values_of[row["core"]].add(row["value"])
@@ -140,7 +153,7 @@ def _wrong_labels(row: Mapping[str, Any], framework: Framework) -> Iterator[str]
 def _missing(rows: Rows, framework: Framework) -> Iterator[Fault]:
     """Tables without a row that fits, and pairs that lack one of their two texts."""
     for kind in REQUIRED:
-        if not rows[kind]:
+        if not rows[kind] and not rows["items"]:
             yield Fault("empty table", f"{kind} has no row that fits")
     for sentence in unpaired(rows):
         yield Fault("unpaired", sentence)
@@ -156,10 +169,23 @@ def _duplicates(rows: Rows, framework: Framework) -> Iterator[Fault]:
     """Texts that differ in case, blanks or marks only."""
     for kind, form in TABLES.items():
         for column in set(form.unique) - {"id"}:
-            times = Counter(_plain(row[column]) for row in rows[kind])
+            times = Counter(plain_words(row[column]) for row in rows[kind])
             for text, count in times.items():
                 if count > 1:
                     yield Fault("duplicate", f"{kind}: {count} rows say: {text}")
+    # One statement may go with several values, stand in several instruments, and reply to several queries.
+    times = Counter((row["source"], row["query"], plain_words(row["text"]), row["value"]) for row in rows["items"])
+    for (source, _, text, value), count in times.items():
+        if count > 1:
+            tied = "without a value" if value is None else f"with the value '{value}'"
+            yield Fault("duplicate", f"items: {count} rows of {source} {tied} say: {text}")
+
+
+def _weights(rows: Rows, framework: Framework) -> Iterator[Fault]:
+    """Weights that are neither a keying nor a correlation."""
+    for row in rows["items"]:
+        if row["weight"] is not None and abs(row["weight"]) > 1:
+            yield Fault("weight", f"items: {row['id']} has the weight {row['weight']:g}; -1 to 1 is possible")
 
 
 def _balance(rows: Rows, framework: Framework) -> Iterator[Fault]:
@@ -225,7 +251,7 @@ def _likeness(rows: Rows, framework: Framework) -> Iterator[Fault]:
 
 
 CHECKS: tuple[Callable[[Rows, Framework], Iterable[Fault]], ...] = (
-    _missing, _labels, _leaks, _duplicates, _balance, _form, _likeness,
+    _missing, _labels, _weights, _leaks, _duplicates, _balance, _form, _likeness,
 )  # fmt: skip
 
 
@@ -259,7 +285,8 @@ def four_grams(text: str) -> frozenset[tuple[str, ...]]:
     return frozenset(tuple(words[start : start + 4]) for start in range(max(1, len(words) - 3)))
 
 
-def _plain(text: str) -> str:
+def plain_words(text: str) -> str:
+    """A text without case, marks and blanks, by which two are the same."""
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 

@@ -71,14 +71,14 @@ def build_contrasts(
 
     Raises:
         UnknownNameError: the dataset has no situations for the value.
-        DatasetError: too few situations, or a pole without a description.
+        DatasetError: too few situations, or a pole without a description; or an edition of items alone.
         InvalidInputError: a number below 1, or a system prompt without its field.
     """
     if folds < 1 or (situations is not None and situations < 1):
         raise InvalidInputError(f"folds and situations must be at least 1; {folds} and {situations} given.")
     if "{description}" not in system_prompt:
         raise InvalidInputError(f"The system prompt {system_prompt!r} lacks the field {{description}}.")
-    asked = _rows_of(edition.situations, value, split)
+    asked = _rows_of(edition, "situations", value, split)
     if not asked:
         raise UnknownNameError("value", value, edition.values(), f"(with '{split}' situations in {edition.name})")
     if situations is not None and situations > len(asked):
@@ -131,11 +131,12 @@ def build_sentence_contrasts(
     As `build_contrasts`, with pairs of sentences for situations; nobody is described. The other arm of an A/A contrast
     is the sentence of another pair of the same fold, so two folds share no sentence.
 
-    Raises DatasetError if there are too few pairs, InvalidInputError for a number below 1.
+    Raises DatasetError if there are too few pairs, or items of instruments alone; InvalidInputError for a number
+    below 1.
     """
     if folds < 1 or (pairs is not None and pairs < 1):
         raise InvalidInputError(f"folds and pairs must be at least 1; {folds} and {pairs} given.")
-    rows = _rows_of(edition.sentences, value, split)
+    rows = _rows_of(edition, "sentences", value, split)
     wanted = len(rows) if pairs is None else pairs
     if not rows or wanted > len(rows) or (null_of and wanted < 2):
         raise DatasetError(
@@ -161,10 +162,19 @@ def build_sentence_contrasts(
     return made
 
 
-def _rows_of(table: Dataset, value: str, split: str) -> list[dict[str, Any]]:
-    """The rows of one value in one split, chosen by column: row by row, thousands of situations take their time."""
+def _rows_of(edition: ValueInsight, kind: str, value: str, split: str) -> list[dict[str, Any]]:
+    """The rows of one value in one split, chosen by column: row by row, thousands of situations take their time.
+
+    Raises DatasetError for an edition of items alone: they say what people think, and nobody can be asked with them.
+    """
     import pyarrow.compute
 
+    table: Dataset = getattr(edition, kind)
+    if not len(table) and not len(edition.situations) and len(edition.items):
+        raise DatasetError(
+            f"{edition.name} holds items of instruments and no situations, so nobody at either pole of a value can be "
+            f"asked anything with it; give a dataset with descriptions and situations."
+        )
     wanted = (pyarrow.compute.field("value") == value) & (pyarrow.compute.field("split") == split)
     return table.with_format("arrow")[:].filter(wanted).to_pylist()
 
@@ -184,7 +194,7 @@ def _variants_in_turn(asked: list[dict[str, Any]], cores: list[str], rng: random
 def _description_pairs(edition: ValueInsight, value: str, split: str) -> list[dict[str, str]]:
     """For each pair of the split: pole -> description."""
     found: dict[int, dict[str, str]] = {}
-    for row in _rows_of(edition.descriptions, value, split):
+    for row in _rows_of(edition, "descriptions", value, split):
         found.setdefault(row["pair"], {})[row["pole"]] = row["text"]
     pairs = [found[number] for number in sorted(found)]
     if not pairs:

@@ -10,16 +10,19 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnvalue.artifacts import canonical_json, write_folder
+from nnvalue.artifacts import MANIFEST, canonical_json, write_folder
 from nnvalue.dataset.schema import REQUIRED, TABLES, check_rows
 from nnvalue.dataset.tables import read_table
-from nnvalue.errors import DatasetError, UnknownNameError
+from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 _EMBEDDED = ("valueinsight", "moral_foundations")
 _MANIFEST = "edition.json"
+FRAMEWORK_FILE = "framework.yaml"
+"""Where an edition's folder keeps a framework of its own."""
+_ENDINGS = ("parquet", "jsonl", "csv")
 _Rows = Sequence[Mapping[str, Any]]
 
 
@@ -29,8 +32,8 @@ class ValueInsight:
 
     framework: name of the value theory that its labels belong to.
     version: as its makers count; empty where nobody did.
-    descriptions, situations, sentences, portraits, roles: one row a text; columns as in `schema`. The last three may
-        be empty.
+    descriptions, situations, sentences, portraits, roles, items: one row a text (of items: a text and a value);
+        columns as in `schema`. The last four may be empty, and beside items all others.
     fingerprint: sha256 over all rows in order; two editions with the same one are the same data.
     """
 
@@ -42,6 +45,7 @@ class ValueInsight:
     sentences: Dataset
     portraits: Dataset
     roles: Dataset
+    items: Dataset
     fingerprint: str
 
     def values(self) -> tuple[str, ...]:
@@ -68,9 +72,9 @@ def edition_folder(name: str | Path | None = None) -> Path:
 def load_valueinsight(name: str | Path | None = None) -> ValueInsight:
     """Open an embedded edition by name (None: ValueInsight) or a folder with `descriptions` and `situations`.
 
-    Each table is a `.parquet`, `.jsonl` or `.csv` file; `sentences`, `portraits` and `roles` may be there too, and
-    an `edition.json` that says what the edition is called and to which framework its labels belong (without one:
-    schwartz). Nothing is downloaded and nothing is cached elsewhere.
+    Each table is a `.parquet`, `.jsonl` or `.csv` file. `sentences`, `portraits`, `roles` and `items` may be there too
+    (`items` also alone), and an `edition.json` that says what the edition is called and to which framework its labels
+    belong (without one: schwartz). Nothing is downloaded and nothing is cached elsewhere.
 
     Raises DatasetError where the folder or a file is missing, unreadable, empty or malformed.
     """
@@ -92,6 +96,7 @@ def from_rows(
     sentences: _Rows = (),
     portraits: _Rows = (),
     roles: _Rows = (),
+    items: _Rows = (),
     *,
     framework: str = "schwartz",
     version: str = "",
@@ -99,8 +104,11 @@ def from_rows(
     """An edition from rows in memory; the same checks as for files. Raises DatasetError."""
     from datasets import Dataset
 
-    given = (descriptions, situations, sentences, portraits, roles)
+    given = (descriptions, situations, sentences, portraits, roles, items)
     rows = {kind: check_rows(table, kind) for kind, table in zip(TABLES, given, strict=True)}
+    for kind in REQUIRED:
+        if not rows[kind] and not rows["items"]:
+            raise DatasetError(f"{kind} is empty; an edition has descriptions and situations, or items.")
     for leak in split_leaks(rows):
         raise DatasetError(f"{leak}; it must belong to one.")
     for sentence in unpaired(rows):
@@ -111,7 +119,9 @@ def from_rows(
 
 def fingerprint_of(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """sha256 over the rows of all tables, in order."""
-    canonical = json.dumps(rows, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    # Editions were fingerprinted before there were items, so a table without any does not count.
+    counted = {kind: table for kind, table in rows.items() if table or kind != "items"}
+    canonical = json.dumps(counted, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
     return hashlib.sha256(canonical).hexdigest()
 
 
@@ -130,17 +140,30 @@ def edition_files(edition: ValueInsight) -> dict[str, bytes]:
     return {**files, _MANIFEST: canonical_json({**facts, "sha256": edition.fingerprint})}
 
 
-def write_edition(edition: ValueInsight, folder: str | Path) -> None:
-    """Write an edition into a folder of its own, as a whole or not at all. Raises ArtifactError.
+def write_edition(edition: ValueInsight, folder: str | Path, extra: Mapping[str, bytes] | None = None) -> None:
+    """Write an edition into a folder of its own, as a whole or not at all.
 
     A framework of the user's own, a YAML file, goes with it. A dataset that was written there before is replaced; a
     folder with anything else in it is left alone.
+
+    Args:
+        extra: name -> content of further files of the folder; `framework.yaml` among them is the edition's framework.
+
+    Raises:
+        ArtifactError: the folder holds something else, or cannot be written.
+        InvalidInputError: a further file has the name of one of the edition's own, or no plain name.
     """
-    own = Path(edition.framework)
-    if own.is_file():
-        edition = replace(edition, framework="framework.yaml")
+    further, own = dict(extra or {}), Path(edition.framework)
+    if FRAMEWORK_FILE not in further and own.is_file():
+        further[FRAMEWORK_FILE] = own.read_bytes()
+    if FRAMEWORK_FILE in further:
+        edition = replace(edition, framework=FRAMEWORK_FILE)
     files = edition_files(edition)
-    write_folder(Path(folder), "dataset", {**files, **({"framework.yaml": own.read_bytes()} if own.is_file() else {})})
+    taken = {MANIFEST, *files, *(f"{kind}.{ending}" for kind in TABLES for ending in _ENDINGS)}
+    for name in further:
+        if name in taken or name in ("", ".", "..") or Path(name).name != name:
+            raise InvalidInputError(f"A further file cannot be called '{name}'; give it a plain name of its own.")
+    write_folder(Path(folder), "dataset", {**files, **further})
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
@@ -168,12 +191,15 @@ def read_edition_table(folder: Path, kind: str) -> list[tuple[int, dict[str, Any
 
     Raises DatasetError where a required table is missing or a file is unreadable.
     """
-    paths = [path for ending in ("parquet", "jsonl", "csv") if (path := folder / f"{kind}.{ending}").is_file()]
-    if paths:
-        return list(read_table(paths[0], kind))
-    if kind not in REQUIRED:
+    if path := _table_file(folder, kind):
+        return list(read_table(path, kind))
+    if kind not in REQUIRED or _table_file(folder, "items"):
         return []
     raise DatasetError(f"The dataset folder {folder} has no {kind}.parquet, {kind}.jsonl or {kind}.csv.")
+
+
+def _table_file(folder: Path, kind: str) -> Path | None:
+    return next((path for ending in _ENDINGS if (path := folder / f"{kind}.{ending}").is_file()), None)
 
 
 def split_leaks(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
@@ -196,7 +222,7 @@ def as_table(rows: Sequence[Mapping[str, Any]], kind: str) -> Any:
     """Rows as a pyarrow table with the form's columns and types."""
     import pyarrow
 
-    kinds = {str: pyarrow.string(), int: pyarrow.int64()}
+    kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
     schema = pyarrow.schema([(name, kinds[type_]) for name, type_ in TABLES[kind].columns.items()])
     return pyarrow.Table.from_pylist(list(rows), schema=schema)
 

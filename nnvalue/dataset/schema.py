@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +63,16 @@ ROLE_COLUMNS = {
     "negative": str,
     "text": str,  # the person in a few sentences
 }
+ITEM_COLUMNS = {
+    "id": str,
+    "item": str,  # rows about the same statement share it
+    "source": str,  # questionnaire or data set
+    "value": str,  # value or group of the framework; null where the item is tied to none
+    "weight": float,  # how the item goes with the value: its keying, +1 or -1, or a correlation; null without a value
+    "text": str,  # the statement
+    "question": str,  # the same as a question, or null
+    "query": str,  # what the statement replies to, or null
+}
 
 
 @dataclass(frozen=True)
@@ -72,12 +83,14 @@ class TableForm:
     nullable: columns that may be empty or missing.
     choices: column -> what may stand in it.
     unique: columns in which nothing may stand twice.
+    together: columns of which all are given, or none.
     """
 
     columns: Mapping[str, type]
     nullable: frozenset[str] = frozenset()
     choices: Mapping[str, Sequence[str]] | None = None
     unique: tuple[str, ...] = ("id", "text")
+    together: tuple[str, ...] = ()
 
 
 _SPLIT = {"split": SPLITS}
@@ -91,9 +104,13 @@ TABLES = {
     "roles": TableForm(
         ROLE_COLUMNS, frozenset({"positive", "negative"}), {"split": ("train", "test")}, ("id", "name", "text")
     ),
+    "items": TableForm(
+        ITEM_COLUMNS, frozenset({"value", "weight", "question", "query"}), unique=("id",), together=("value", "weight")
+    ),
 }  # fmt: skip
-"""The tables of an edition; the first two are required."""
+"""The tables of an edition."""
 REQUIRED = ("descriptions", "situations")
+"""What an edition must have, unless it has items."""
 
 
 @dataclass(frozen=True)
@@ -103,34 +120,49 @@ class Misfit:
     number: int
     fault: str
     kind: str = "malformed row"
+    file: str = ""
 
 
-def fitting_rows(
-    rows: Iterable[Mapping[str, Any]], kind: str, numbers: Iterable[int] | None = None
-) -> tuple[list[dict[str, Any]], list[Misfit]]:
-    """The rows of a table that fit its form, cut down to its columns, and those that do not.
+def judge_rows(
+    rows: Iterable[Mapping[str, Any]], kind: str, places: Iterable[tuple[str, int]]
+) -> Iterator[dict[str, Any] | Misfit]:
+    """For each row of a table: the row, cut down to the table's columns, or why it does not fit its form.
 
     Of two rows with the same id or text the first one fits.
 
     Args:
-        numbers: what to call the rows in messages; default: 1, 2, 3 …
+        places: file and line of each row.
     """
     form = TABLES[kind]
-    fitting, misfits = [], []
-    seen: dict[tuple[str, str], int] = {}
-    for place, row in enumerate(rows, start=1) if numbers is None else zip(numbers, rows, strict=True):
-        clean = {name: row.get(name) for name in form.columns}
+    seen: dict[tuple[str, Any], tuple[str, int]] = {}
+    for (file, number), row in zip(places, rows, strict=True):
+        clean = {name: _number(row.get(name), type_) for name, type_ in form.columns.items()}
         found = next(_faults(clean, row, form), None)
         if found is None:
             keys = [(name, clean[name]) for name in form.unique]
             twin = next((key for key in keys if key in seen), None)
             if twin is None:
-                fitting.append(clean)
-                seen.update(dict.fromkeys(keys, place))
+                seen.update(dict.fromkeys(keys, (file, number)))
+                yield clean
                 continue
-            found = ("duplicate", f"the {twin[0]} {_short(twin[1])} stands in row {seen[twin]} too")
-        misfits.append(Misfit(place, found[1], found[0]))
-    return fitting, misfits
+            other, line = seen[twin]
+            where = f"row {line}" if other == file else f"row {line} of {other}"
+            found = ("duplicate", f"the {twin[0]} {_short(twin[1])} stands in {where} too")
+        yield Misfit(number, found[1], found[0], file)
+
+
+def fitting_rows(
+    rows: Iterable[Mapping[str, Any]], kind: str, numbers: Iterable[int] | None = None
+) -> tuple[list[dict[str, Any]], list[Misfit]]:
+    """The rows of a table that `judge_rows` finds to fit, and those that do not.
+
+    Args:
+        numbers: what to call the rows in messages; default: 1, 2, 3 …
+    """
+    rows = list(rows)
+    places = [("", number) for number in (range(1, len(rows) + 1) if numbers is None else numbers)]
+    judged = list(judge_rows(rows, kind, places))
+    return [row for row in judged if isinstance(row, dict)], [row for row in judged if isinstance(row, Misfit)]
 
 
 def check_rows(rows: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -138,8 +170,6 @@ def check_rows(rows: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, A
     fitting, misfits = fitting_rows(rows, kind)
     if misfits:
         raise DatasetError(f"{kind}, row {misfits[0].number}: {misfits[0].fault}.")
-    if not fitting and kind in REQUIRED:
-        raise DatasetError(f"{kind} is empty; at least one row is needed.")
     return fitting
 
 
@@ -158,12 +188,24 @@ def _faults(clean: dict[str, Any], row: Mapping[str, Any], form: TableForm) -> I
     for name, allowed in (form.choices or {}).items():
         if clean[name] not in allowed:
             yield "wrong label", f"{name} must be {' or '.join(map(repr, allowed))}, {_short(clean[name])} given"
+    if len({clean[name] is None for name in form.together}) == 2:
+        absent = next(name for name in form.together if clean[name] is None)
+        yield "missing cell", f"{' and '.join(form.together)} are given together or not at all; {absent} is missing"
 
 
 def _fits(given: Any, kind: type) -> bool:
     if kind is int:
         return isinstance(given, int) and not isinstance(given, bool) and abs(given) < 2**31
+    if kind is float:
+        return isinstance(given, float) and math.isfinite(given)
     return isinstance(given, str) and _encodable(given)
+
+
+def _number(given: Any, kind: type) -> Any:
+    """Whole numbers of a column of fractions as fractions: the same data gives the same fingerprint."""
+    if kind is float and isinstance(given, int) and not isinstance(given, bool) and abs(given) < 2**31:
+        return float(given)
+    return given
 
 
 def _encodable(text: str) -> bool:
@@ -179,4 +221,4 @@ def _short(given: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
-_KINDS = {str: "a text that is not empty", int: "a whole number"}
+_KINDS = {str: "a text that is not empty", int: "a whole number", float: "a finite number"}

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnvalue.dataset.schema import NOT_GIVEN, TABLES, Misfit, fitting_rows
+from nnvalue.dataset.schema import NOT_GIVEN, TABLES, Misfit, judge_rows
 from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
 
 _TEST_SHARE = 0.3
 _WHOLE = re.compile(r"\s*-?\d{1,9}\s*", re.ASCII)
+_DECIMAL = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ def import_table(
     """Read a CSV, JSON-lines or parquet file with named columns as a table of an edition.
 
     What a file need not say is filled in: `id` (the file's name and the line), `core` (every situation its own),
-    `facet` and `domain` ("unnamed"), `split` (30 % to `test` or, of roles, likewise, by a hash of what must stay
-    together, so that it does not change when rows are added).
+    `facet` and `domain` ("unnamed"), `item` (every row its own), `source` (the file's name), `split` (30 % to `test`
+    or, of roles, likewise, by a hash of what must stay together, so that it does not change when rows are added).
 
     Args:
-        kind: `descriptions`, `situations`, `sentences`, `portraits` or `roles`.
+        kind: `descriptions`, `situations`, `sentences`, `portraits`, `roles` or `items`.
         columns: column of the table -> what the file calls it; columns of the same name need not be named.
         fill: column of the table -> what stands in every row of it.
 
@@ -64,9 +65,10 @@ def import_table(
         raise InvalidInputError(f"{path} has no column '{missing[0]}'; it has {', '.join(sorted(read[0][1]))}.")
     numbers = [number for number, _ in read]
     rows = [_filled(row, number, path, kind, columns, fill) for number, row in read]
-    fitting, misfits = fitting_rows(rows, kind, numbers)
-    left = {misfit.number for misfit in misfits}
-    return Imported(kind, fitting, [number for number in numbers if number not in left], tuple(misfits))
+    judged = list(judge_rows(rows, kind, [(str(path), number) for number in numbers]))
+    fitting = [(number, row) for number, row in zip(numbers, judged, strict=True) if isinstance(row, dict)]
+    misfits = tuple(row for row in judged if isinstance(row, Misfit))
+    return Imported(kind, [row for _, row in fitting], [number for number, _ in fitting], misfits)
 
 
 def read_table(path: Path, kind: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -76,16 +78,37 @@ def read_table(path: Path, kind: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
     Raises DatasetError: no such file, another ending, or not readable as what its ending says.
     """
-    readers = {".parquet": _read_parquet, ".jsonl": _read_jsonl, ".csv": _read_csv}
-    if path.suffix not in readers:
-        raise DatasetError(f"{path} must end in {', '.join(readers)}.")
+    if path.suffix not in _READERS:
+        raise DatasetError(f"{path} must end in {', '.join(_READERS)}.")
+    return ((number, _numbers(row, kind)) for number, row in read_rows(path, kind))
+
+
+def read_rows(path: Path, what: str, form: str | None = None) -> list[tuple[int, dict[str, Any]]]:
+    """(line, row) for each row of a file as it stands there.
+
+    Args:
+        what: what the rows are, for messages.
+        form: `.parquet`, `.jsonl` or `.csv`, where the file's ending does not say which.
+
+    Raises DatasetError: no such file, or not readable as what it ought to be.
+    """
     if not path.is_file():
         raise DatasetError(f"There is no file {path}.")
     try:
-        read = list(readers[path.suffix](path))
+        return list(_READERS[form or path.suffix](path))
     except (OSError, ValueError, RecursionError, csv.Error) as error:
-        raise DatasetError(f"The {kind} in {path} cannot be read: {' '.join(str(error).split())}") from None
-    return ((number, _numbers(row, kind)) for number, row in read)
+        raise unreadable(what, path, error) from None
+
+
+def unreadable(what: str, path: Path, error: Exception) -> DatasetError:
+    """What is said of a file that cannot be read."""
+    return DatasetError(f"The {what} in {path} cannot be read: {' '.join(str(error).split())}")
+
+
+def drawn_split(together: str, rest: str = "locate") -> str:
+    """`test` for 30 % of all texts and `rest` for the others, by a hash of what must stay together."""
+    drawn = int(hashlib.sha256(together.encode("utf-8", "replace")).hexdigest(), 16) % 1000
+    return "test" if drawn < 1000 * _TEST_SHARE else rest
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -131,12 +154,17 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield reader.line_num, dict(zip(names, [cell or None for cell in cells], strict=False))
 
 
+_READERS = {".parquet": _read_parquet, ".jsonl": _read_jsonl, ".csv": _read_csv}
+
+
 def _numbers(row: dict[str, Any], kind: str) -> dict[str, Any]:
     for name, form in TABLES[kind].columns.items():
         given = row.get(name)
         whole = isinstance(given, float) and given.is_integer()  # as pandas writes them beside missing ones
         if form is int and (whole or (isinstance(given, str) and _WHOLE.fullmatch(given))):
             row[name] = int(given)
+        elif form is float and isinstance(given, str) and _DECIMAL.fullmatch(given):
+            row[name] = float(given)
     return row
 
 
@@ -149,14 +177,13 @@ def _filled(
     made |= {name: given for name, given in fill.items() if made.get(name) is None}
     made = _numbers(made, kind)
     marks = {"id": f"{path.stem}-{number}", "facet": NOT_GIVEN, "domain": NOT_GIVEN}
-    marks["core"] = made.get("id") or marks["id"]
+    marks["core"] = marks["item"] = made.get("id") or marks["id"]
+    marks["source"] = path.stem
     for name, given in marks.items():
         if name in form and made.get(name) is None:
             made[name] = given
     if "split" in form and made.get("split") is None:
         pair = made["id"] if made.get("pair") is None else made["pair"]
         together = str(made.get("core") or f"{made.get('value')} {pair}")
-        drawn = int(hashlib.sha256(together.encode("utf-8", "replace")).hexdigest(), 16) % 1000
-        rest = "train" if kind == "roles" else "locate"
-        made["split"] = "test" if drawn < 1000 * _TEST_SHARE else rest
+        made["split"] = drawn_split(together, "train" if kind == "roles" else "locate")
     return made

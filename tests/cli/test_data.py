@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from nnvalue.cli.main import main
+from tests.dataset import foreign
 
 
 @pytest.fixture
@@ -143,9 +144,86 @@ def test_a_sample_of_a_faulty_dataset_does_not_hide_the_faults(run, mine):
     assert "empty table: 1" in out
 
 
+def test_personalitybench_is_imported_shown_checked_and_located_on(run, tmp_path, monkeypatch):
+    """From their folder to neurons of a trait of theirs, as typed; what was not kept is said."""
+    monkeypatch.chdir(tmp_path)
+    foreign.personalitybench(tmp_path / "theirs")
+    status, out, _ = run("data", "import", "theirs", "--layout", "personalitybench", "--out", "pb")
+    assert status == 0
+    assert "48 descriptions, 15 situations. Written to pb." in out
+    assert "Not kept, for want of a column: 6 facet, 6 sign, 3 old_data." in out
+    assert "nnvalue locate --dataset pb" in out
+    status, out, _ = run("data", "show", "pb", "--value", "Care for Money", "--split", "test", "--json")
+    assert (status, json.loads(out)["of"]) == (0, 2)
+    _, out, _ = run("data", "check", "pb", "--json")
+    kinds = {fault["kind"] for fault in json.loads(out)["faults"]}
+    assert kinds <= {"unbalanced", "alike", "poles of unequal length"}  # of so few texts
+    status, out, _ = run(
+        "locate", "--dataset", "pb", "--value", "Boldness", "--situations", 4, "--no-null", "--max-new-tokens", 6,
+        "--out", "found", "--json",
+    )  # fmt: skip
+    assert status == 0
+    assert list(json.loads(out)["values"]) == ["boldness"]
+
+
+def test_valuebench_is_imported_shown_and_checked(run, tmp_path):
+    foreign.valuebench(tmp_path / "theirs")
+    status, out, _ = run("data", "import", tmp_path / "theirs", "--layout", "valuebench", "--out", tmp_path / "vb")
+    assert status == 0
+    assert "5 rows of items. Written to" in out
+    assert "nnvalue locate" not in out  # there is nothing to ask
+    _, out, _ = run("data", "show", tmp_path / "vb")
+    assert "vb, items: 5 of 5 rows" in out
+    assert "OURS1-2 · OURS1 · love_of_order · -1\n  I let things lie.\n  ? Should I let things lie?" in out
+    status, out, _ = run("data", "show", tmp_path / "vb", "--table", "items", "--value", "Ease", "--json")
+    assert {row["value"] for row in json.loads(out)["rows"]} == {"ease"}
+    status, out, _ = run("data", "check", tmp_path / "vb")
+    assert status == 0
+    assert "rows of items against their value        1\n" in out
+    assert "situations" not in out
+    status, _, said = run("locate", "--dataset", tmp_path / "vb", "--no-null", "--out", tmp_path / "x")
+    assert status == 1
+    assert "vb holds items of instruments and no situations" in said
+
+
+def test_valueportrait_is_imported_shown_and_checked(run, tmp_path):
+    foreign.valueportrait(tmp_path / "theirs")
+    arguments = ("data", "import", tmp_path / "theirs", "--layout", "valueportrait", "--out", tmp_path / "vp")
+    status, out, _ = run(*arguments, "--name", "replies", "--json")
+    assert status == 0
+    data = json.loads(out)
+    assert data["rows"] == {"items": 6}
+    assert data["aside"]["bfi_correlations"] == 2
+    _, out, _ = run("data", "show", tmp_path / "vp", "--value", "self_transcendence")
+    assert "replies, items: 2 of 2 rows" in out  # the group as a whole, and its members
+    assert "+0.4\n  > A boat\n\n    Shall I sell it?\n  Sell it and sail with friends." in out
+    assert run("data", "check", tmp_path / "vp")[0] == 0
+
+
+def test_misfits_of_a_layout_are_listed_with_file_and_line(run, tmp_path):
+    path = foreign.valuebench(tmp_path)
+    path.write_text(path.read_text() + "OURS2,I nap.,Ease,1,Should I nap?\n")
+    arguments = ("data", "import", tmp_path, "--layout", "valuebench", "--out", tmp_path / "vb")
+    status, out, said = run(*arguments)
+    assert status == 1
+    assert f"{path}, line 7: the same stands in row 6 too" in said
+    assert "1 rows do not fit" in said
+    assert not (tmp_path / "vb").exists()
+    _, out, _ = run(*arguments, "--json")
+    assert json.loads(out)["misfits"] == [{"file": str(path), "line": 7, "fault": "the same stands in row 6 too"}]
+    _, out, _ = run(*arguments, "--leave-out")
+    assert "5 rows of items, 1 rows left out" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("import", "a", "b", "--layout", "valuebench", "--out", "x"), "2 paths given; with --layout one is expected"),
+        (("import", "a", "--layout", "valuebanch", "--out", "x"), "did you mean valuebench"),
+        (("import", "a", "--layout", "valuebench", "--out", "x", "--fill", "value=ease"), "Leave them out"),
+        (("import", "a", "--layout", "valuebench", "--out", "x", "--column", "text=q"), "Leave them out"),
+        (("import", "a", "--layout", "valuebench", "--out", "x"), "There is no file a"),
+        (("import", "items=a.csv", "--out", "x"), "There is no file a.csv"),
         (("show", "valueinsigt"), "valueinsight"),
         (("check", "nowhere"), "Or give a folder"),
         (("show", "moral_foundations", "--value", "power"), "no value 'power'"),

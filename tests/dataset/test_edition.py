@@ -90,6 +90,8 @@ def test_the_shipped_files_open_without_nnvalue(tmp_path):
 
     folder = edition_folder()
     for name, form in TABLES.items():
+        if name == "items":
+            continue  # none is shipped
         table = load_dataset("parquet", data_files=str(folder / f"{name}.parquet"), cache_dir=str(tmp_path))["train"]
         assert table.column_names == list(form.columns)
 
