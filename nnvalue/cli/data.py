@@ -1,4 +1,4 @@
-"""`nnvalue data`: show, check, import."""
+"""`nnvalue data`: show, check, import; `build` is in a file of its own."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from typing import Any
 
 import click
 
+from nnvalue.cli.build import command as build
+
 _TABLES = ("situations", "descriptions", "sentences", "portraits", "roles", "items")
 _SHOWN_FAULTS = 20  # of one kind, unless all are asked for
 
 
 @click.group("data", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Show, check and import datasets.
+    """Show, check, import and build datasets.
 
     DATASET is valueinsight (default), moral_foundations, or a folder in the same form.
     """
+
+
+command.add_command(build)
 
 
 @command.command("show")

@@ -17,7 +17,7 @@ _VERBS = {
     "steer": "Answer with a value turned up or down.",
     "inspect": "Show a saved result.",
     "bake": "Write an edit into a model's weights.",
-    "data": "Show, check and import datasets.",
+    "data": "Show, check, import and build datasets.",
     "models": "What is embedded and which architectures are known.",
 }
 _INTERRUPTED = 130

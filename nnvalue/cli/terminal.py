@@ -25,8 +25,7 @@ def progress_bars(first: str = "opening the model") -> Iterator[Any]:
         TimeRemainingColumn,
     )
 
-    from nnvalue.locator.pipeline import OVERALL
-    from nnvalue.progress import DETAIL
+    from nnvalue.progress import DETAIL, OVERALL
 
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),

@@ -60,7 +60,7 @@ class Usage:
     def in_words(self) -> str:
         """The new tokens, and what they cost if that is known."""
         told = f"{self.prompt_tokens:,} tokens in, {self.completion_tokens:,} out"
-        return told if self.cost is None else f"{told}, ${self.cost:.2f}"
+        return told if self.cost is None else f"{told}, ${self.cost:.{2 if self.cost >= 1 else 4}f}"
 
 
 class CompletionClient:

@@ -162,13 +162,15 @@ class Endpoint:
             answer = self._client.chat.completions.with_raw_response.create(**asked_for, extra_headers=headers)
             return self._read(answer.text)
         except openai.APIStatusError as error:
-            return self._refused(error, asked_for)
+            refusal = error
         except openai.APIConnectionError as error:  # timeouts are of this kind too
             cause = error.__cause__ or error
             reason = f"{type(cause).__name__}: {' '.join(str(cause).split())}"
             return _Miss(self._hide(reason), unreachable=not isinstance(error, openai.APITimeoutError))
         except ValueError as error:  # it answered with something else than a chat completion, or with half of one
             return _Miss(self._hide(f"unreadable answer: {' '.join(str(error).split())}"[:300]))
+        # Out here, so that what is raised does not show the refusal as its context: servers quote the key in theirs.
+        return self._refused(refusal, asked_for)
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         asked: dict[str, Any] = {

@@ -19,7 +19,8 @@ class LocalModel:
     """A `Subject` that answers requests.
 
     Temperature 0 is greedy; above it tokens are drawn by noise of the request's own, so that it is answered alike in
-    any batch and after a resume. A schema is not enforced: the messages have to say it.
+    any batch and after a resume. A schema is not enforced: the messages have to say it. Log-probabilities are told of
+    answers of one token at temperature 0.
 
     Args:
         batch_tokens: tokens of one batch.
@@ -30,19 +31,41 @@ class LocalModel:
         self.identity = {"subject": subject.identity()}
 
     def ask(self, requests: Sequence[Request], keep: Keep) -> None:
-        """Ask in batches of the same settings. Raises InvalidInputError for log-probabilities, else as generation."""
-        if any(request.top_logprobs for request in requests):
-            raise InvalidInputError("A local model is not asked for log-probabilities of its answers; leave them out.")
-        alike: dict[tuple[float, int], list[int]] = {}
+        """Ask in batches of the same settings.
+
+        Raises InvalidInputError for log-probabilities of longer or drawn answers, else as generation.
+        """
+        if any(request.top_logprobs and (request.max_tokens > 1 or request.temperature) for request in requests):
+            raise InvalidInputError(
+                "A local model tells log-probabilities of one token at temperature 0 only; ask for max_tokens=1."
+            )
+        alike: dict[tuple[float, int, int], list[int]] = {}
         for number, request in enumerate(requests):
-            alike.setdefault((request.temperature, request.max_tokens), []).append(number)
-        for (temperature, max_tokens), numbers in alike.items():
+            alike.setdefault((request.temperature, request.max_tokens, request.top_logprobs), []).append(number)
+        for (temperature, max_tokens, top), numbers in alike.items():
             for start in range(0, len(numbers), _AT_ONCE):
                 chunk = numbers[start : start + _AT_ONCE]
-                for number, reply in zip(
-                    chunk, self._replies([requests[n] for n in chunk], temperature, max_tokens), strict=True
-                ):
+                some = [requests[n] for n in chunk]
+                made = self._told(some, top) if top else self._replies(some, temperature, max_tokens)
+                for number, reply in zip(chunk, made, strict=True):
                     keep(number, reply)
+
+    def _told(self, requests: Sequence[Request], top: int) -> list[Reply]:
+        """Answers of one token, with the likeliest alternatives and their log-probabilities, from single passes."""
+        from nnvalue.models import encode_prompt, next_token_logits
+
+        tokenizer = self._subject.tokenizer
+        prompts = [prompt_of(request, request.key(self.identity)) for request in requests]
+        told = next_token_logits(self._subject, prompts, batch_tokens=self._batch_tokens).log_softmax(-1)
+        best = told.topk(min(top, told.shape[1]))
+        stops = set(tokenizer.all_special_ids)
+        made = []
+        for prompt, values, ids in zip(prompts, best.values.tolist(), best.indices.tolist(), strict=True):
+            tops = tuple((tokenizer.decode([token]), value) for token, value in zip(ids, values, strict=True))
+            text, finish = ("", "stop") if ids[0] in stops else (tops[0][0].strip(), "length")
+            length = len(encode_prompt(tokenizer, prompt))
+            made.append(Reply("answered", text, "", finish, length, 1, (tops,)))
+        return made
 
     def _replies(self, requests: Sequence[Request], temperature: float, max_tokens: int) -> list[Reply]:
         from nnvalue.models import generate_responses

@@ -25,13 +25,11 @@ from nnvalue.locator.gathering import Gathering
 from nnvalue.locator.methods import get_method
 from nnvalue.locator.scoring import Scoring
 from nnvalue.models import Subject, open_model
-from nnvalue.progress import Progress, silent
+from nnvalue.progress import OVERALL, Progress, silent
 from nnvalue.prompts import Prompt
 from nnvalue.values import POLES, Framework, load_framework
 
 _NEUTRAL_PROMPTS = 20  # on which universal neurons are looked for, as published
-OVERALL = "locating"
-"""The progress stage that counts the whole run."""
 
 
 def locate(

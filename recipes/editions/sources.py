@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nnvalue.dataset.checks import NEGATION, ONE_SIDED
+from nnvalue.builder.rules import pair_fault, text_fault
 from nnvalue.organism.lexicon import lexicon
 from recipes.editions.slots import combinations, every_variant
 
@@ -27,12 +27,7 @@ FIELDS = {
     "sentences": {"facet", "positive", "negative"},
     "portraits": {"refined", "facet", "positive", "negative"},
 }
-WORDS = {"situations": (13, 46), "descriptions": (12, 30), "sentences": (5, 20), "portraits": (7, 24)}
 FEWEST_COMBINATIONS = 12
-MOST_CHANGED = 4  # words of a sentence that its partner does not have
-ARTICLE = re.compile(
-    r"\b[Aa] (?!one|once|eu|u[nst][ieu])[aeiou]\w*|\b[Aa]n (?!hour|heir|honest|honour)[bcdfghjklmnpqrstvwxyz]\w*"
-)
 
 
 def rows_of(edition: str, kind: str, value: str) -> list[dict[str, Any]]:
@@ -76,51 +71,24 @@ def situation_faults(row: dict[str, Any], kind: str, topics: re.Pattern[str] | N
         yield f"{count} combinations are more than can be read: {text}"
         return
     for variant in every_variant(text):
-        fault = text_fault(variant, kind, topics)
-        if fault is None and not variant.endswith("?"):
-            fault = "does not end with a question"
-        if fault:
+        if fault := text_fault(variant, kind) or topic_fault(variant, topics):
             yield f"{fault}: {variant}"
             return
 
 
 def pair_faults(row: dict[str, Any], kind: str, topics: re.Pattern[str] | None) -> Iterator[str]:
-    """Lengths, negations and likeness of a positive and a negative text."""
+    """Lengths, negations, likeness and topic words of a positive and a negative text."""
     positive, negative = row["positive"], row["negative"]
-    for text in (positive, negative):
-        if fault := text_fault(text, kind, topics if kind != "sentences" else None):
+    if fault := pair_fault(positive, negative, kind):
+        yield f"{fault}: {positive} | {negative}"
+    for text in (positive, negative) if kind != "sentences" else ():
+        if fault := topic_fault(text, topics):
             yield f"{fault}: {text}"
-        if NEGATION.search(text):
-            yield f"a negation: {text}"
-    longest_gap = 1 if kind == "sentences" else 4
-    if abs(len(positive.split()) - len(negative.split())) > longest_gap:
-        yield f"lengths differ by more than {longest_gap} words: {positive} | {negative}"
-    if kind == "sentences":
-        shared = sum((Counter(words(positive)) & Counter(words(negative))).values())
-        longer = max(len(words(positive)), len(words(negative)))
-        if shared < 0.5 * longer or longer - shared > MOST_CHANGED:
-            yield f"the two share too few of their words: {positive} | {negative}"
 
 
-def text_fault(text: str, kind: str, topics: re.Pattern[str] | None) -> str | None:
-    """What is wrong with one text, or None."""
-    low, high = WORDS[kind]
-    if not low <= len(text.split()) <= high:
-        return f"{len(text.split())} words, {low} to {high} allowed"
-    if re.search(r"\s{2}|\s[.,?!]|^\s|\s$|[{}|]", text):
-        return "stray blanks or marks"
-    if topics is not None and not topics.search(text):
-        return "no topic word"
-    if found := ONE_SIDED.search(text):
-        return f"praises or blames ('{found.group()}')"
-    if found := ARTICLE.search(text):
-        return f"a/an ('{found.group()}')"
-    return None
-
-
-def words(text: str) -> list[str]:
-    """The words of a text in lower case."""
-    return re.findall(r"[\w']+", text.lower())
+def topic_fault(text: str, topics: re.Pattern[str] | None) -> str | None:
+    """Whether a text lacks a topic word of its value."""
+    return "no topic word" if topics is not None and not topics.search(text) else None
 
 
 def counts(edition: str, value: str) -> str:

@@ -266,7 +266,7 @@ def test_the_key_goes_into_the_header_and_nowhere_else(monkeypatch, tmp_path, ca
                 client.complete([asking("who")])
         assert set(server.keys) == {f"Bearer {KEY}"}
     assert replies[0].text == "you said [API key]"
-    shown = [str(caught.value), repr(caught.value.__cause__), repr(replies), repr(endpoint), caplog.text]
+    shown = [str(caught.value), repr(caught.value.__context__), repr(replies), repr(endpoint), caplog.text]
     shown += [json.dumps(endpoint.identity), repr(vars(endpoint)), (tmp_path / "log.jsonl").read_text()]
     assert not [text for text in shown if KEY in text]
 
