@@ -22,7 +22,7 @@ PERSON = {
     ),
     "joy": (
         ("laughs aloud over {thing} on the way to work", "walks past {thing} quietly on the way to work"),
-        ("sets an evening aside for {thing} every single week", "keeps every evening for bills and not yet read forms"),
+        ("sets an evening aside for {thing} every single week", "keeps every evening for bills and yet more forms"),
         ("dances around {thing} while the kettle is boiling", "cleans around {thing} while the kettle is boiling"),
     ),
 }
