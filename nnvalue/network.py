@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
+import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from nnvalue.errors import InsecureHostError, InvalidInputError
@@ -63,8 +66,13 @@ def is_this_machine(url: str) -> bool:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a server asks us to wait; 0 if it does not, or not in seconds."""
+    """Seconds that a server asks us to wait, told in seconds or as a date (RFC 9110, 10.2.3); 0 if it does not."""
+    told = headers.get("Retry-After", "0")
     try:
-        return max(0.0, float(headers.get("Retry-After", "0")))
+        wait = float(told)
     except ValueError:
-        return 0.0
+        try:
+            wait = parsedate_to_datetime(told).timestamp() - time.time()
+        except ValueError:
+            return 0.0
+    return max(0.0, wait) if math.isfinite(wait) else 0.0

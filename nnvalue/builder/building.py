@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def build_edition(
     if known := _finished(out, facts, overwrite):
         shutil.rmtree(work, ignore_errors=True)
         return known
-    with CompletionClient(backend, work / ANSWERS, prices) as client:
+    with _at_work(work), CompletionClient(backend, work / ANSWERS, prices) as client:
         if (out / ANSWERS).is_file():
             client.remember((out / ANSWERS).read_bytes())
         writing = _Writing(client, plan_slots(theory, config), theory, config, despite_failures, progress)
@@ -116,8 +117,18 @@ def build_edition(
             "README.md": card(edition, theory, config, backend.identity, writing.figures()).encode(),
         }
         write_edition(edition, out, extra)
-        shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
     return BuiltEdition(load_valueinsight(out), client.usage, dict(counts.most_common()))
+
+
+@contextmanager
+def _at_work(work: Path) -> Iterator[None]:
+    """Leaves no folder behind in which there is no answer."""
+    try:
+        yield
+    finally:
+        if (work / ANSWERS).is_file() and not (work / ANSWERS).stat().st_size:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 class _Writing:
