@@ -8,64 +8,11 @@ from typing import Any
 
 import click
 
-from nnvalue.cli.subjects import model_options, server_options, take_subject
+from nnvalue.cli.endpoints import endpoint_options, take_backend
+from nnvalue.cli.subjects import model_options, server_options
 from nnvalue.cli.terminal import progress_bars
 
 _SHOWN_REASONS = 8
-_ENDPOINT_OPTIONS = (
-    click.option("--endpoint", metavar="URL", help="An OpenAI-compatible endpoint, up to /v1; --llm says which model."),
-    click.option("--llm", metavar="NAME", help="What the endpoint calls the model."),
-    click.option("--key-env", metavar="NAME", help="Environment variable with the API key.  [default: OPENAI_API_KEY]"),
-    click.option("--concurrency", type=int, help="Endpoint: requests under way at one time.  [default: 8]"),
-    click.option("--answer-timeout", type=float, help="Endpoint: seconds to wait for one answer.  [default: 120]"),
-    click.option("--attempts", type=int, help="Endpoint: tries for one request.  [default: 6]"),
-    click.option("--price-in", type=float, help="Endpoint: dollars for a million tokens of prompts, to show the cost."),
-    click.option("--price-out", type=float, help="Endpoint: dollars for a million tokens of answers."),
-)
-_OF_ENDPOINTS = ("llm", "key_env", "concurrency", "answer_timeout", "attempts", "price_in", "price_out")
-
-
-def endpoint_options(command: Any) -> Any:
-    """Add the options that name an endpoint and say how it is asked; `take_backend` takes them back out."""
-    for option in reversed(_ENDPOINT_OPTIONS):
-        command = option(command)
-    return command
-
-
-def take_backend(options: dict[str, Any], batch_tokens: int) -> tuple[Any, Any]:
-    """Who answers, and what it costs, out of a verb's options: an endpoint, or a model through nnsight.
-
-    Raises click's UsageError for combinations that make no sense.
-    """
-    from nnvalue.llm import Endpoint, EndpointOptions, LocalModel, Prices
-
-    url = options.pop("endpoint")
-    given = {name: options.pop(name) for name in _OF_ENDPOINTS}
-    said = [name for name, value in given.items() if value is not None]
-    if url is None:
-        if said:
-            raise click.UsageError(f"--{said[0].replace('_', '-')} is about an endpoint; give --endpoint URL too.")
-        name, opening = take_subject(options)
-        if name is None:
-            raise click.UsageError("Who shall answer? Give --endpoint URL and --llm NAME, or --model FOLDER.")
-        from nnvalue.cli.terminal import quiet_libraries
-        from nnvalue.models import open_model
-
-        quiet_libraries()
-        return LocalModel(open_model(name, **opening), batch_tokens), None
-    if options["name"] is not None or options["remote"] or options["host"]:
-        raise click.UsageError("--endpoint and --model are two who could answer; give one of them.")
-    renamed = {"answer_timeout": "timeout"}
-    limits = {renamed.get(key, key): given[key] for key in ("concurrency", "answer_timeout", "attempts") if key in said}
-    allow_http = bool(options["allow_http"])
-    options["allow_http"] = None
-    take_subject(options)  # the rest is about servers, and refused
-    prices = None
-    if given["price_in"] is not None or given["price_out"] is not None:
-        prices = Prices(given["price_in"] or 0.0, given["price_out"] or 0.0)
-    key = {} if given["key_env"] is None else {"key_variable": given["key_env"]}
-    endpoint = Endpoint(url, given["llm"] or "", **key, options=EndpointOptions(**limits, allow_http=allow_http))
-    return endpoint, prices
 
 
 @click.command("build")
