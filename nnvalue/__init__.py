@@ -17,11 +17,13 @@ _HOME = {
     "TopK": "nnvalue.locator",
     "ValueInsight": "nnvalue.dataset",
     "ValueNeurons": "nnvalue.findings",
+    "ValueProfile": "nnvalue.readout",
     "generate": "nnvalue.steering",
     "load_framework": "nnvalue.values",
     "load_steering": "nnvalue.steering",
     "load_valueinsight": "nnvalue.dataset",
     "locate": "nnvalue.locator",
+    "measure": "nnvalue.readout",
     "neuron_steering": "nnvalue.steering",
     "open_model": "nnvalue.models",
     "steered": "nnvalue.steering",
@@ -36,11 +38,13 @@ __all__ = [
     "TopK",
     "ValueInsight",
     "ValueNeurons",
+    "ValueProfile",
     "generate",
     "load_framework",
     "load_steering",
     "load_valueinsight",
     "locate",
+    "measure",
     "neuron_steering",
     "open_model",
     "steered",
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
     from nnvalue.findings import ValueNeurons
     from nnvalue.locator import LocateConfig, Threshold, TopK, locate
     from nnvalue.models import Subject, open_model
+    from nnvalue.readout import ValueProfile, measure
     from nnvalue.steering import generate, load_steering, neuron_steering, steered
     from nnvalue.values import Framework, load_framework
 

@@ -116,13 +116,13 @@ def read_words(options: Mapping[str, Any]) -> PromptSteering | None:
     if role is None and described is None:
         return None
     edition = load_valueinsight(options["dataset"])
-    role = None if role is None else _role(edition, role)
+    role = None if role is None else find_role(edition, role)
     if described is None:
         return role_prompt(role)
     return value_prompt(edition, described, role=role, **_given(options, "pole", "seed"))
 
 
-def _role(edition: ValueInsight, given: str) -> Role | str:
+def find_role(edition: ValueInsight, given: str) -> Role | str:
     """A role of the dataset by its id, or the words themselves; one word alone is meant to be an id."""
     from nnvalue.dataset import role_of
     from nnvalue.errors import InvalidInputError

@@ -31,7 +31,8 @@ edits; and the seed of each row's noise. Plain, because it travels."""
 class Asked:
     """Prompts as a model gets them: encoded after the steering has spoken, each with its compiled edits and its noise.
 
-    encoded: token ids of every prompt.
+    put: the prompts after the steering has spoken.
+    encoded: token ids of every one.
     edits: compiled, of every prompt.
     drawn: temperature, top_k and top_p; None takes the likeliest token.
     """
@@ -45,8 +46,8 @@ class Asked:
     ) -> None:
         self._arms, self._sampling = _arms(subject, prompts, steering), sampling
         arms = self._arms
-        put = [prompt if arm is None else arm.speak(prompt) for prompt, arm in zip(prompts, arms, strict=True)]
-        self.encoded = [compact(encode_prompt(subject.tokenizer, prompt)) for prompt in put]
+        self.put = [prompt if arm is None else arm.speak(prompt) for prompt, arm in zip(prompts, arms, strict=True)]
+        self.encoded = [compact(encode_prompt(subject.tokenizer, prompt)) for prompt in self.put]
         self.drawn = None if sampling is None else (sampling.temperature, sampling.top_k, sampling.top_p)
         compiled = {id(arm): arm.edits(subject.anatomy) for arm in arms if arm is not None}
         self.edits: list[Edits] = [[] if arm is None else compiled[id(arm)] for arm in arms]
