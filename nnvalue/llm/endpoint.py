@@ -181,7 +181,7 @@ class Endpoint:
         asked["max_completion_tokens" if "max_tokens" in self.left_out else "max_tokens"] = request.max_tokens
         if request.temperature and "seed" not in self.left_out:
             asked["seed"] = request.sample
-        if request.top_logprobs:
+        if request.top_logprobs and "logprobs" not in self.left_out:
             asked |= {"logprobs": True, "top_logprobs": request.top_logprobs}
         if request.schema is not None and "json_schema" not in self.left_out:
             schema = {"name": "answer", "strict": True, "schema": dict(request.schema)}
@@ -213,7 +213,7 @@ class Endpoint:
     def _asks_otherwise(self, asked: Mapping[str, Any], told: str) -> bool:
         """Whether there is another way to ask without what an endpoint complains about."""
         form = asked.get("response_format", {}).get("type")
-        ways = {"seed": "seed" in asked, "max_tokens": "max_tokens" in asked}
+        ways = {name: name in asked for name in ("seed", "max_tokens", "logprobs")}
         for name, used in ways.items():
             if used and name in told:
                 self.left_out.add(name)

@@ -118,22 +118,27 @@ def largest_dose(
             progress(_STAGE, len(measured), steps + 3)
         return measured[dose] - measured[0.0]
 
-    risen(0.0)
-    low, high = 0.0, abs(most)
-    all_within = risen(high) <= limit
-    if all_within:
-        low = high
-    for _ in range(0 if all_within else steps):
-        middle = (low + high) / 2
-        low, high = (middle, high) if risen(middle) <= limit else (low, middle)
+    low, high = _halved(risen, abs(most), limit, steps)
     risen(low / 2)
     tried = [{"dose": dose, "loss": risen(abs(dose)), "within": risen(abs(dose)) <= limit} for dose in measured]
     within = [row["within"] for row in sorted(tried, key=lambda row: abs(row["dose"]))]
     dose = math.copysign(low, most) if low else 0.0
     return DoseSearch(
-        dose, risen(low), limit, most, all_within, high - low, within == sorted(within, reverse=True), tuple(tried),
+        dose, risen(low), limit, most, low == high, high - low, within == sorted(within, reverse=True), tuple(tried),
         len(prompts), name, steering.at(dose).describe(),
     )  # fmt: skip
+
+
+def _halved(risen: Callable[[float], float], most: float, limit: float, steps: int) -> tuple[float, float]:
+    """The largest size found within the limit and the smallest found beyond it; `most` twice if even that is within."""
+    risen(0.0)
+    low, high = 0.0, most
+    if risen(most) <= limit:
+        return most, most
+    for _ in range(steps):
+        middle = (low + high) / 2
+        low, high = (middle, high) if risen(middle) <= limit else (low, middle)
+    return low, high
 
 
 def malformed_share(well_formed: Callable[[str], bool]) -> Loss:

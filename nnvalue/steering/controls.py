@@ -14,13 +14,21 @@ MOST = 0.2
 """Share of a layer's neurons above which there is no matched control: too few are left that are not in the set."""
 
 
-def matched_random(steering: NeuronSteering, width: int, seed: int = 0) -> NeuronSteering:
+NEAREST = 10
+"""Of so many free neurons that fire about as often one is drawn, where rates are matched."""
+
+
+def matched_random(
+    steering: NeuronSteering, width: int, seed: int = 0, rates: np.ndarray | None = None
+) -> NeuronSteering:
     """The same edits at neurons drawn at random from the same layers, none of them in the set.
 
     Both directions use the same neurons in place of the same ones, so the control has doses as the set has.
 
     Args:
         width: neurons in each layer of the model.
+        rates: firing rates `[layer, neuron]`. Each neuron is then replaced by one of the free ones that fire nearly as
+            often, so that a control does not differ by how busy its neurons are.
 
     Raises InvalidInputError for a set that takes more than a fifth of a layer: the control would be drawn from what
     little is left, and would not be a random set.
@@ -37,7 +45,11 @@ def matched_random(steering: NeuronSteering, width: int, seed: int = 0) -> Neuro
                 f"matched random control is drawn from the others and makes sense up to {MOST:.0%} of a layer. Take "
                 "fewer (top)."
             )
-        drawn = random.choice(np.setdiff1d(np.arange(width), taken), len(taken), replace=False)
+        free = np.setdiff1d(np.arange(width), taken)
+        if rates is None:
+            drawn = random.choice(free, len(taken), replace=False)
+        else:
+            drawn = _as_busy(taken, free, np.asarray(rates)[layer], random)
         instead |= {(int(layer), int(old)): int(new) for old, new in zip(taken, drawn, strict=True)}
 
     def moved(recipe: Recipe | None) -> Recipe | None:
@@ -46,5 +58,15 @@ def matched_random(steering: NeuronSteering, width: int, seed: int = 0) -> Neuro
         at = zip(recipe.layer.tolist(), recipe.neuron.tolist(), strict=True)
         return recipe.moved(np.array([instead[pair] for pair in at], np.int64))
 
-    about = {**steering.about, "control": "matched_random", "control_seed": seed}
+    kind = "matched_random" if rates is None else "matched_random, same firing rates"
+    about = {**steering.about, "control": kind, "control_seed": seed}
     return replace(steering, forth=moved(steering.forth), back=moved(steering.back), about=about)
+
+
+def _as_busy(taken: np.ndarray, free: np.ndarray, rates: np.ndarray, random: np.random.Generator) -> list[int]:
+    """For each neuron one of the free ones nearest in rate, none twice."""
+    left, drawn = list(free), {}
+    for neuron in random.permutation(taken):
+        nearest = np.argsort(np.abs(rates[left] - rates[neuron]), kind="stable")[:NEAREST]
+        drawn[int(neuron)] = left.pop(int(random.choice(nearest)))
+    return [int(drawn[int(neuron)]) for neuron in taken]

@@ -183,6 +183,17 @@ def test_a_length_limit_by_its_newer_name_and_no_seed():
         assert client.backend.left_out == {"max_tokens", "seed"}
 
 
+def test_log_probabilities_that_an_endpoint_does_not_tell_are_done_without():
+    def script(body, times):
+        return Say(status=400, error={"message": "logprobs is not supported"}) if "logprobs" in body else Say("4")
+
+    with serving(script) as server:
+        client = client_of(server, concurrency=1)
+        replies = client.complete([asking(text, top_logprobs=2) for text in "ab"])
+        assert [(reply.text, reply.logprobs) for reply in replies] == [("4", ())] * 2
+        assert ["logprobs" in body for body in server.asked] == [True, False, False]
+
+
 def test_what_another_try_does_not_mend_ends_it_all(monkeypatch):
     for say, kind, words in (
         (Say(status=401), MissingKeyError, "--key-env"),
