@@ -12,6 +12,7 @@ from nnvalue.errors import NumericalError
 
 _RANK = 1e-7  # of the greatest length along an axis, below which one is rounding
 _FLAT, _TINY, _MOST_STEPS = 1e-10, 1e-12, 100
+_ROUNDING = 1e-12
 
 
 class Probe(NamedTuple):
@@ -68,7 +69,8 @@ def _newton(x: Tensor, signs: Tensor) -> Tensor:
             return point
         step = torch.linalg.solve((x.T * (odds * (1 - odds))) @ x + torch.diag(ridge + _TINY), gradient)
         now, share = loss(point), 1.0
-        while loss(point - share * step) > now and share > _TINY:
+        # Near the minimum the loss no longer tells better from worse but for rounding; the full step is right there.
+        while loss(point - share * step) > now * (1 + _ROUNDING) and share > _TINY:
             share /= 2
         point = point - share * step
     raise NumericalError("A logistic probe does not converge; its features are too far apart in size. Try float32.")

@@ -32,8 +32,8 @@ class ValueProfile:
         tells its scope, or None, model, dataset, seed, versions; `circle` names the values in order, if they have one.
     framework: name of the value theory.
     voices: who was asked: `neutral`, ids of roles, or names of the user's own.
-    scores: float64; higher = holds the value more. Centred on the voice's own mean over all its answers. NaN where no
-        answer counts.
+    scores: float64; higher = holds the value more. Of scales, centred on the voice's own mean over all its answers; of
+        judged text, mean stances as they are (`readout["centred"]` is False). NaN where no answer counts.
     low, high: float64, ends of the 95 % interval.
     n: int64, answers behind each score.
     outcomes: how many questions were `answered`, `refused` and `failed`; together, how many were asked.
@@ -168,6 +168,7 @@ class ValueProfile:
         ]
         return _CARD.format(
             framework=self.framework,
+            centred=_CENTRED[self.readout.get("centred") is not False],
             rows="\n".join(rows),
             asked=self.asked,
             outcomes=", ".join(f"{self.outcomes[name]:,} {name}" for name in OUTCOMES),
@@ -175,6 +176,10 @@ class ValueProfile:
         )
 
 
+_CENTRED = {
+    True: "each centred on the mean of all answers of who was asked: above 0 is held more than the rest",
+    False: "as they are: 1 holds the value, −1 its opposing aspect, 0 is neither",
+}
 _CARD = """\
 ---
 library_name: nnvalue
@@ -182,8 +187,7 @@ tags: [values, measurement]
 ---
 # A value profile
 
-Scores on the values of the framework `{framework}`, each centred on the mean of all answers of who was asked: above 0
-is held more than the rest. Intervals are 95 %. {asked:,} questions: {outcomes}.
+Scores on the values of the framework `{framework}`, {centred}. Intervals are 95 %. {asked:,} questions: {outcomes}.
 
 | who | value | score | interval | answers |
 |---|---|---|---|---|

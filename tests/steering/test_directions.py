@@ -154,6 +154,17 @@ def test_a_probe_is_the_optimum_also_of_more_vectors_than_features():
     assert found.bias == pytest.approx(float(bias))
 
 
+def test_a_probe_of_few_alike_vectors_converges():
+    """Where the loss is flat but for rounding, a search along the step refused it and the fit never ended (110)."""
+    for seed in range(100, 120):
+        random = torch.Generator().manual_seed(seed)
+        signs = torch.tensor([1.0, -1.0]).repeat_interleave(8).repeat(2)
+        x = torch.randn(32, 6, generator=random) @ torch.randn(6, 128, generator=random)
+        x = x + 0.3 * torch.randn(32, 128, generator=random) + signs[:, None] * torch.randn(128, generator=random)
+        found = ridge_logistic(x, signs)
+        assert ((x.double() @ found.weights + found.bias > 0) == (signs > 0)).all()
+
+
 def test_the_batches_do_not_matter():
     subject, found = plain.subject("llama"), found_in(plain.subject("llama"), rows())
     one, many = (learn_directions(subject, found, ["power"], batch_tokens=tokens) for tokens in (8192, 20))
