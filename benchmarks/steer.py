@@ -54,7 +54,7 @@ CONTROL, NNSIGHT, IDLE = "bare once more (control)", "nnsight's plain idiom", "n
 TRANSFORMER_LENS, PYVENE, STEERING_VECTORS, NNTERP = "TransformerLens", "pyvene", "steering-vectors (gate)", "nnterp"
 # Per shape and batch: prompt tokens, new tokens, repetitions, and the ratio to hold.
 PLANS = {
-    "512x8": {1: (64, 48, 31, 1.05), 8: (64, 48, 21, 1.03)},
+    "512x8": {1: (64, 48, 61, 1.05), 8: (64, 48, 21, 1.03)},
     "2048x16": {1: (32, 16, 9, 1.03), 8: (8, 6, 9, 1.03)},
     "narrow32": {1: (16, 48, 41, None), 8: (16, 48, 21, None)},
 }

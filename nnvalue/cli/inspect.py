@@ -14,12 +14,18 @@ import click
 @click.option("--top", type=click.IntRange(min=0), default=5, show_default=True, help="Neurons a pole to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(result: Path, values: tuple[str, ...], top: int, as_json: bool) -> None:
-    """Show a saved RESULT, a folder that `nnvalue locate` wrote."""
+    """Show a saved RESULT, a folder that `nnvalue locate`, `measure` or `evaluate` wrote."""
     from rich.console import Console
 
+    from nnvalue.artifacts import kind_of
     from nnvalue.cli.show import findings_as_data, print_findings
     from nnvalue.findings import ValueNeurons
 
+    if (other := _OTHERS.get(kind_of(result))) is not None:
+        if values:
+            raise click.UsageError("--value is about neurons; leave it out.")
+        other(result, as_json)
+        return
     found = ValueNeurons.load(result)
     if values:
         found = found.of(values)
@@ -27,3 +33,32 @@ def command(result: Path, values: tuple[str, ...], top: int, as_json: bool) -> N
         click.echo(json.dumps({**findings_as_data(found, top), "out": str(result)}, ensure_ascii=False))
         return
     print_findings(Console(), found, top)
+
+
+def _profile(result: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    from nnvalue.cli.measure_show import print_profile, profile_as_data
+    from nnvalue.readout import ValueProfile
+
+    profile = ValueProfile.load(result)
+    if as_json:
+        click.echo(json.dumps({**profile_as_data(profile), "out": str(result)}, ensure_ascii=False))
+        return
+    print_profile(Console(), profile)
+
+
+def _evaluation(result: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    from nnvalue.cli.evaluate_show import print_evaluation
+    from nnvalue.evaluation import Evaluation
+
+    done = Evaluation.load(result)
+    if as_json:
+        click.echo(json.dumps({**done.tables().as_json(), "notes": done.facts["notes"], "out": str(result)}))
+        return
+    print_evaluation(Console(), done)
+
+
+_OTHERS = {"profile": _profile, "evaluation": _evaluation}

@@ -16,6 +16,7 @@ _VERBS = {
     "locate": "Find which neurons of a model carry which value.",
     "steer": "Answer with a value turned up or down.",
     "measure": "Which values a model holds, steered or not.",
+    "evaluate": "Steer by several arms: what moves, what else, and what it costs.",
     "inspect": "Show a saved result.",
     "bake": "Write an edit into a model's weights.",
     "data": "Show, check, import and build datasets.",

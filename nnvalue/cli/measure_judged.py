@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from nnvalue.readout import Judge, ValueProfile
     from nnvalue.steering import Steering
 
-_JUDGES = ("parser", "endpoint", "model")
+JUDGES = ("parser", "endpoint", "model")
 _OPTIONS = (
-    click.option("--judge", type=click.Choice(_JUDGES), help="Read free answers: the organism's parser, or an LLM."),
+    click.option("--judge", type=click.Choice(JUDGES), help="Read free answers: the organism's parser, or an LLM."),
     click.option("--judge-model", metavar="NAME", help="With --judge model: a folder or hub id, opened here."),
     click.option("--judge-samples", type=int, help="Of a judge that tells no probabilities: draws.  [default: 8]"),
     click.option("--rubrics", metavar="FILE", help="YAML: what holds and opposes a value, in place of our own words."),
@@ -29,7 +29,7 @@ _OPTIONS = (
     click.option("--max-new-tokens", type=int, help="With --judge: length limit of an answer.  [default: 128]"),
     click.option("--temperature", type=float, help="With --judge: draw answers.  [default: the likeliest words]"),
 )
-_OF_JUDGES = ("judge_model", "judge_samples", "rubrics", "measured", "situations", "max_new_tokens", "temperature")
+_OFJUDGES = ("judge_model", "judge_samples", "rubrics", "measured", "situations", "max_new_tokens", "temperature")
 _OF_SCALES = {"instrument": "portraits", "pairs": None, "form": None, "framework": None}
 
 
@@ -46,7 +46,7 @@ def check_judge(options: dict[str, Any]) -> bool:
 
     `--allow-http` is the endpoint's where no server is asked.
     """
-    given = [name for name in (*_OF_JUDGES, "endpoint", "llm") if options[name] not in (None, ())]
+    given = [name for name in (*_OFJUDGES, "endpoint", "llm") if options[name] not in (None, ())]
     if options["judge"] is None:
         if given:
             raise click.UsageError(f"--{given[0].replace('_', '-')} is about judged answers; give --judge too.")
@@ -54,16 +54,20 @@ def check_judge(options: dict[str, Any]) -> bool:
     for name, usual in _OF_SCALES.items():
         if options[name] != usual:
             raise click.UsageError(f"--{name} is about scales; leave it out, or --judge.")
+    check_who(options)
+    return True
+
+
+def check_who(options: dict[str, Any]) -> None:
+    """Raises click's UsageError where the options do not name the judge that `--judge` speaks of."""
     needed = {"endpoint": "endpoint", "model": "judge_model"}.get(options["judge"])
     for name in ("endpoint", "judge_model"):
-        flag = name.replace("_", "-")
         if (options[name] is None) is (name == needed):
             wanted = "needs" if name == needed else "has no use for"
-            raise click.UsageError(f"--judge {options['judge']} {wanted} --{flag}.")
+            raise click.UsageError(f"--judge {options['judge']} {wanted} --{name.replace('_', '-')}.")
     options["judge_allow_http"] = bool(options["allow_http"])
     if options["judge"] == "endpoint" and not (options["remote"] or options["host"]):
         options["allow_http"] = None
-    return True
 
 
 def measure_judged(
@@ -89,7 +93,7 @@ def measure_judged(
         "sampling": None if drawn is None else Sampling(drawn, seed=options["seed"]),
     }  # fmt: skip
     values = tuple(options["measured"]) or tuple(framework.values)
-    with _judge(options, framework, out) as judge:
+    with open_judge(options, framework, out) as judge:
         return {
             arm: judged_profile(
                 subject, judge, edition, values, steering=steering, out=out / arm if arm else out, progress=progress,
@@ -100,7 +104,7 @@ def measure_judged(
 
 
 @contextmanager
-def _judge(options: dict[str, Any], framework: Any, out: Path) -> Iterator[Judge]:
+def open_judge(options: dict[str, Any], framework: Any, out: Path) -> Iterator[Judge]:
     """Who judges; a language model's requests and raw answers are logged beside the result."""
     from nnvalue.llm import CompletionClient, LocalModel
     from nnvalue.readout import LLMJudge, ParserJudge, Rubrics

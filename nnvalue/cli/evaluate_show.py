@@ -1,0 +1,112 @@
+"""How an evaluation looks in a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from nnvalue.evaluation import Evaluation, Tables
+
+_SIGNS = {"positive": "+", "negative": "−"}
+_LOST = ("log_perplexity_rise", "nll_rise", "yes_saying", "statements")
+
+
+def print_evaluation(console: Console, done: Evaluation) -> None:
+    """Headlines beside their controls, what else moves, and what was left out."""
+    tables = done.tables()
+    design = done.design
+    console.print(
+        f"What moves: the best harmless dose of every arm; n = {design.situations} situations, temperature "
+        f"{design.temperature:g}, read by {done.facts['judge']['name']}",
+        style="bold", markup=False, highlight=False,
+    )  # fmt: skip
+    console.print(_headlines(tables))
+    if costs := _costs(tables):
+        console.print("What it costs, mean over values and poles", style="bold")
+        console.print(costs)
+    for arm, found in tables.leakage.items():
+        for readout, one in found.items():
+            console.print(f"{arm}, {readout}: {_leak_words(one)}", markup=False, highlight=False, soft_wrap=True)
+    for note in done.facts["notes"]:
+        console.print(f"· {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _headlines(tables: Tables) -> Table:
+    table = _table("arm, value", "", "dose", "moves", "interval", "q", "random", "failed")
+    by_cell = {(row["arm"], row["value"], row["pole"], row["dose"]): row for row in tables.effects}
+    before = None
+    for trend in tables.trends:
+        row = by_cell[trend["arm"], trend["value"], trend["pole"], trend["headline_dose"]]
+        control = by_cell.get((f"{row['arm']}, random neurons", row["value"], row["pole"], row["dose"]))
+        if row["arm"] != before:
+            table.add_row(Text(row["arm"], style="bold"))
+        table.add_row(
+            f"  {row['value']}", _SIGNS[row["pole"]], f"{row['dose']:g}",
+            _signed(row["movement"]), f"{_signed(row['low'])}…{_signed(row['high'])}", _known(row["q"], ".0e"),
+            _signed(control["movement"]) if control else "—", f"{row['failures']:.2f}",
+        )  # fmt: skip
+        before = row["arm"]
+    return table
+
+
+def _costs(tables: Tables) -> Table | None:
+    """Per arm and dose, controls among them: movement and what is lost."""
+    groups: dict[tuple[str, str | None, float], list[Mapping[str, Any]]] = {}
+    for row in tables.effects:
+        groups.setdefault((row["arm"], row["control_of"], row["dose"]), []).append(row)
+    if not groups:
+        return None
+    table = _table("arm", "dose", "moves", "portraits", "failed", "log ppl", "held-out", "yes", "statements")
+    for (arm, control_of, dose), rows in groups.items():
+        short = arm if control_of is None else arm.removeprefix(f"{control_of}, ").replace("random neurons", "random")
+        table.add_row(
+            short if control_of is None else f"  {short.replace(', same firing rates', ', as busy')}", f"{dose:g}",
+            *(_signed(_mean(row[name] for row in rows)) for name in ("movement", "portraits")),
+            f"{_mean(row['failures'] for row in rows):.2f}",
+            *(_signed(_mean(row[name] for row in rows)) for name in _LOST),
+        )  # fmt: skip
+    return table
+
+
+def _leak_words(one: Mapping[str, Any]) -> str:
+    """What moved beside the targets, in a sentence."""
+    per_unit = _mean(row["per_unit"] for row in one["by_value"])
+    said = [f"others move {_known(per_unit, '.2f')} for a unit of the target"]
+    circle = one["circle"]
+    if circle is None:
+        said.append("along the circle: not defined, or too few values to tell")
+    else:
+        said.append(f"near values along, opposite ones against: slope {circle['slope']:+.2f}, p = {circle['p']:.2g}")
+    for people in one["people"][:1]:
+        said.append(
+            f"like people's correlations r = {_known(people['r'], '+.2f')} (people among themselves "
+            f"{people['ceiling_low']:.2f} to {people['ceiling_high']:.2f})"
+        )
+    return "; ".join(said) + "."
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for number, name in enumerate(names):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    return table
+
+
+def _mean(figures: Any) -> float:
+    known = [figure for figure in figures if math.isfinite(figure)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _signed(figure: float) -> str:
+    return _known(figure, "+.2f").replace("-", "−")
+
+
+def _known(figure: float, form: str) -> str:
+    return f"{figure:{form}}" if math.isfinite(figure) else "—"

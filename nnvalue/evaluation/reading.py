@@ -1,0 +1,212 @@
+"""What is read of every condition: answers and who judges them, portraits and statements, held-out sentences."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nnvalue.artifacts import Journal
+from nnvalue.dataset import ValueInsight, neutral_prompt
+from nnvalue.errors import DatasetError
+from nnvalue.evaluation.conditions import Condition
+from nnvalue.evaluation.design import Design
+from nnvalue.models import Subject, generate_responses, option_log_probabilities
+from nnvalue.progress import Progress
+from nnvalue.prompts import Prompt
+from nnvalue.readout import Judge, Text, held_out_nll, measure_fluency, read_questionnaire
+from nnvalue.readout.fluency import organism_well_formed
+from nnvalue.readout.scale import MIN_MASS
+from nnvalue.steering_protocol import Sampling
+from nnvalue.values import Framework, load_framework
+from nnvalue.values.forms import forms
+
+
+def reads_in_one_pass(condition: Condition) -> bool:
+    """Whether it does anything where a single pass is read; what edits generated tokens only does not."""
+    return condition.steering is None or condition.steering.describe().get("scope") != "decode"
+
+
+def read_answers(
+    subject: Subject,
+    conditions: Sequence[Condition],
+    design: Design,
+    edition: ValueInsight,
+    judge: Judge,
+    whole: bool,
+    journal: Journal,
+    batch_tokens: int,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """A row for every answer: condition, situation, what the judge says of it and how fluent it is.
+
+    Answers of all conditions share their batches, and those to one situation their noise.
+
+    Args:
+        whole: whether the organism's grammar tells a broken answer.
+    """
+    framework = load_framework(edition.framework)
+    most = max(design.situations, design.others)
+    chosen = {
+        value: situations_of(edition, framework, value, design.split, most, design.seed) for value in design.values
+    }
+    asked = [
+        (condition, measured, row)
+        for condition in conditions
+        for measured, rows in chosen.items()
+        for row in rows[: _count(condition, measured, design)]
+    ]
+    prompts = [neutral_prompt(row) for _, _, row in asked]
+    said = generate_responses(
+        subject, prompts, steering=[condition.steering for condition, _, _ in asked],
+        sampling=Sampling(design.temperature, seed=design.seed) if design.temperature else None,
+        max_new_tokens=design.max_new_tokens, batch_tokens=batch_tokens, journal=journal, progress=progress,
+    )  # fmt: skip
+    texts = [
+        Text(f"{number}", row["text"], response.text, measured)
+        for number, ((_, measured, row), response) in enumerate(zip(asked, said, strict=True))
+    ]
+    judged = judge.judge(texts, progress)
+    fluent = measure_fluency(
+        subject, said, well_formed=organism_well_formed if whole else None, resamples=1, batch_tokens=batch_tokens
+    ).texts
+    return [
+        {
+            **condition.facts(), "measured": measured, "situation": row["id"], "core": row["core"],
+            "stance": found.stance or 0.0, "outcome": found.outcome, "text": response.text,
+            "tokens": len(response.token_ids), "log_perplexity": flow.log_perplexity, "distinct_2": flow.distinct_2,
+            "repeated_4": flow.repeated_4, "finished": flow.finished, "judge": found.judge, "parse": found.parse,
+        }
+        for (condition, measured, row), response, found, flow in zip(asked, said, judged, fluent, strict=True)
+    ]  # fmt: skip
+
+
+def _count(condition: Condition, measured: str, design: Design) -> int:
+    """How many situations of a value are put under a condition: of the steered one all, of others some for leakage.
+
+    Controls are there for the target alone. Unsteered, all are answered.
+    """
+    if condition.value in (None, measured):
+        return design.situations if condition.value else max(design.situations, design.others)
+    return design.others if condition.control_of is None else 0
+
+
+def situations_of(
+    edition: ValueInsight, framework: Framework, value: str, split: str, count: int, seed: int
+) -> list[dict[str, Any]]:
+    """Situations about a value or a group's members, in a seeded order, every core once before any a second time.
+
+    Fewer are a prefix of more.
+
+    Raises DatasetError where there are too few.
+    """
+    members, table = framework.members(value), edition.situations
+    columns = zip(table["value"], table["split"], strict=True)
+    rows = table.select([at for at, (own, part) in enumerate(columns) if own in members and part == split]).to_list()
+    if len(rows) < count:
+        raise DatasetError(
+            f"{count} situations asked for, but {edition.name} has {len(rows)} of '{value}' in its '{split}' split."
+        )
+    random.Random(f"{seed}/{value}/{split}").shuffle(rows)
+    times: Counter[str] = Counter()
+    turns = []
+    for place, row in enumerate(rows):
+        turns.append((times[row["core"]], place))
+        times[row["core"]] += 1
+    return [rows[place] for _, place in sorted(turns)][:count]
+
+
+def read_items(
+    subject: Subject,
+    conditions: Sequence[Condition],
+    design: Design,
+    edition: ValueInsight,
+    statements: Mapping[str, Sequence[str]],
+    journal: Journal,
+    batch_tokens: int,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """A row for every portrait or statement and condition: the expected answer, over both option orders.
+
+    Conditions that a single pass cannot see are left out.
+    """
+    put = _items(design, edition, statements)
+    asked = [
+        (condition, item, form)
+        for condition in conditions
+        if reads_in_one_pass(condition)
+        for item in put
+        for form in forms(item["form"])
+    ]
+    if not asked:
+        return []
+    prompts = [
+        Prompt(f"{item['item']}/{form.order}", None, form.ask(item["text"])) for _, item, form in asked
+    ]  # fmt: skip
+    shares = np.exp(
+        option_log_probabilities(
+            subject, prompts, asked[0][2].options, steering=[condition.steering for condition, _, _ in asked],
+            batch_tokens=batch_tokens, journal=journal, progress=progress,
+        ).numpy().astype(np.float64)
+    )  # fmt: skip
+    mass = shares.sum(1)
+    scored = np.array([row @ np.array(form.scores) for row, (_, _, form) in zip(shares, asked, strict=True)])
+    rows = []
+    for number in range(0, len(asked), 2):  # both orders of an item stand together
+        condition, item, _ = asked[number]
+        both = slice(number, number + 2)
+        known = bool((mass[both] >= MIN_MASS).all())
+        rows.append(
+            {
+                **condition.facts(), **{name: item[name] for name in ("item", "unit", "measured", "keying", "kind")},
+                "score": float((scored[both] / mass[both]).mean()) if known else None, "mass": float(mass[both].mean()),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _items(design: Design, edition: ValueInsight, statements: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Portraits of every value in both keyings, and statements about nothing that matters."""
+    found = []
+    if design.pairs:
+        asked = read_questionnaire("portraits", dataset=edition, split=design.split, pairs=design.pairs)
+        for question in asked.questions:
+            ((value, keying),) = question.uses
+            found.append(
+                {"item": question.id, "unit": question.unit, "measured": value, "keying": keying, "kind": "portrait",
+                 "form": question.form, "text": question.text}
+            )  # fmt: skip
+    for truth, texts in statements.items() if design.statements else ():
+        for number, text in enumerate(texts):
+            found.append(
+                {"item": f"{truth} {number + 1}", "unit": f"{truth} {number + 1}", "measured": None, "keying": 0,
+                 "kind": "statement", "form": "agreement", "text": text}
+            )  # fmt: skip
+    return found
+
+
+def read_cost(
+    subject: Subject, conditions: Sequence[Condition], design: Design, edition: ValueInsight, batch_tokens: int,
+    journal: Journal, progress: Progress,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """A row for every steered condition that is no control: how much less likely held-out sentences become."""
+    pairs = [row for row in edition.sentences if row["split"] == design.split][: design.held_out]
+    seen = [one for one in conditions if one.steering is not None and one.control_of is None and reads_in_one_pass(one)]
+    if not pairs or not seen:
+        return []
+    texts = [row[pole] for row in pairs for pole in ("positive", "negative")]
+    rows = []
+    for number, condition in enumerate(seen):
+        key = f"cost-{number:05d}"
+        if not journal.has_json(key):
+            found = held_out_nll(
+                subject, texts, steering=condition.steering, question="What is true of you?", seed=design.seed,
+                batch_tokens=batch_tokens,
+            )  # fmt: skip
+            journal.put_json(key, {name: getattr(found, name) for name in ("nll", "difference", "low", "high", "n")})
+        rows.append({**condition.facts(), **journal.get_json(key)})
+        progress("reading held-out sentences", number + 1, len(seen))
+    return rows

@@ -1,0 +1,48 @@
+"""ValueLocate end to end: find value neurons, edit them, and watch whether the model's values move.
+
+    python -m recipes.valuelocate                                        # the embedded organism, its parser as judge
+    python -m recipes.valuelocate --model NAME --endpoint URL --llm JUDGE
+
+The paper's road (Su et al., arXiv 2505.17712), with what it leaves out beside it: dose 0, random neurons of the same
+layers and amounts, either step of the edit alone, answers that cannot be read counted as failures, and what else moves.
+1. Dataset: ValueInsight, four higher-order values.
+2. Neurons: difference of firing rates between the poles, |δ| ≥ .10, as the paper; and nnvalue's default beside it.
+3. Edit: push the pole's neurons, cap the opposite pole's (`npti`, the paper's parent; and the public code's variant).
+4. Judge: stance of the answers, against the unsteered model on the same situations with the same noise.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from nnvalue.cli.evaluate_show import print_evaluation
+from nnvalue.evaluation import evaluate, preset
+from nnvalue.llm import CompletionClient, Endpoint
+from nnvalue.models import open_model
+from nnvalue.readout import LLMJudge, Rubrics
+from nnvalue.values import load_framework
+
+
+@click.command()
+@click.option("--model", help="A folder or hub id. Default: the embedded organism.")
+@click.option("--endpoint", help="Of the judge: an OpenAI-compatible URL; the key comes from OPENAI_API_KEY.")
+@click.option("--llm", default="", help="What the endpoint calls the judge.")
+@click.option("--preset", "name", default="paper", show_default=True, help="quick, paper or full.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/valuelocate"), show_default=True)
+def main(model: str | None, endpoint: str | None, llm: str, name: str, out: Path) -> None:
+    """Run the paper, print its table beside its controls, and keep every row."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    subject = open_model(model)
+    if endpoint is None:
+        done = evaluate(subject, preset(name), out=out)
+    else:
+        with CompletionClient(Endpoint(endpoint, llm), out.with_name(f"{out.name}.judge.jsonl")) as client:
+            done = evaluate(subject, preset(name), judge=LLMJudge(client, Rubrics(load_framework())), out=out)
+    print_evaluation(Console(), done)
+
+
+if __name__ == "__main__":
+    main()
