@@ -18,6 +18,7 @@ _HOME = {
     "ValueInsight": "nnvalue.dataset",
     "ValueNeurons": "nnvalue.findings",
     "ValueProfile": "nnvalue.readout",
+    "evaluate": "nnvalue.evaluation",
     "generate": "nnvalue.steering",
     "load_framework": "nnvalue.values",
     "load_steering": "nnvalue.steering",
@@ -39,6 +40,7 @@ __all__ = [
     "ValueInsight",
     "ValueNeurons",
     "ValueProfile",
+    "evaluate",
     "generate",
     "load_framework",
     "load_steering",
@@ -53,6 +55,7 @@ __all__ = [
 if TYPE_CHECKING:
     from nnvalue.dataset import ValueInsight, load_valueinsight
     from nnvalue.errors import NnvalueError
+    from nnvalue.evaluation import evaluate
     from nnvalue.findings import ValueNeurons
     from nnvalue.locator import LocateConfig, Threshold, TopK, locate
     from nnvalue.models import Subject, open_model

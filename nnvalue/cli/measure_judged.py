@@ -29,7 +29,7 @@ _OPTIONS = (
     click.option("--max-new-tokens", type=int, help="With --judge: length limit of an answer.  [default: 128]"),
     click.option("--temperature", type=float, help="With --judge: draw answers.  [default: the likeliest words]"),
 )
-_OFJUDGES = ("judge_model", "judge_samples", "rubrics", "measured", "situations", "max_new_tokens", "temperature")
+_OF_JUDGES = ("judge_model", "judge_samples", "rubrics", "measured", "situations", "max_new_tokens", "temperature")
 _OF_SCALES = {"instrument": "portraits", "pairs": None, "form": None, "framework": None}
 
 
@@ -46,7 +46,7 @@ def check_judge(options: dict[str, Any]) -> bool:
 
     `--allow-http` is the endpoint's where no server is asked.
     """
-    given = [name for name in (*_OFJUDGES, "endpoint", "llm") if options[name] not in (None, ())]
+    given = [name for name in (*_OF_JUDGES, "endpoint", "llm") if options[name] not in (None, ())]
     if options["judge"] is None:
         if given:
             raise click.UsageError(f"--{given[0].replace('_', '-')} is about judged answers; give --judge too.")

@@ -1,5 +1,8 @@
 """Designs as they are written down, and what cannot be."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from nnvalue.errors import InvalidInputError, UnknownNameError
@@ -52,6 +55,15 @@ def test_what_cannot_be_is_said(tmp_path, text, error, said):
     (tmp_path / "design.yaml").write_text(text)
     with pytest.raises(error, match=said):
         read_design(tmp_path / "design.yaml")
+
+
+def test_the_design_on_the_page_is_one(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "evaluating.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(block)
+    design = read_design(tmp_path / "mine.yaml")
+    assert [arm.kind for arm in design.arms] == ["neurons", "neurons", "neurons", "direction", "prompt", "saved"]
+    assert design.arms[2].locate["null"] is False
 
 
 def test_a_missing_file_and_values_in_a_string(tmp_path):
