@@ -139,6 +139,24 @@ def is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
+def holds(path: Path, kind: str) -> bool:
+    """Whether a result of this kind lies at a place where one may be written; half-written ones are tidied up first.
+
+    Raises ArtifactError for anything else that is there.
+    """
+    recover_folder(path)
+    if not path.exists() or is_empty_folder(path):
+        return False
+    if kind_of(path) != kind:
+        raise ArtifactError(f"{path} exists and is no {kind} of nnvalue; give another --out.")
+    return True
+
+
+def other_settings(path: Path, kind: str) -> ArtifactError:
+    """The error for a place that is taken by a result of other settings."""
+    return ArtifactError(f"{path} holds a {kind} of other settings; give another --out, or --overwrite to replace it.")
+
+
 def _listed(path: Path) -> set[str]:
     return set(read_json(path / MANIFEST)["sha256"])
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnvalue.artifacts import canonical_json, digest, is_empty_folder, kind_of, read_json, recover_folder
+from nnvalue.artifacts import canonical_json, digest, holds, other_settings, read_json
 from nnvalue.builder.answers import items_of
 from nnvalue.builder.card import card
 from nnvalue.builder.choosing import SURPLUS, Choice, Item, choose
@@ -20,7 +20,7 @@ from nnvalue.builder.prompts import fields_of, request_for
 from nnvalue.builder.rows import rows_of
 from nnvalue.builder.slots import Slot, plan_slots
 from nnvalue.dataset import ValueInsight, from_rows, load_valueinsight, write_edition
-from nnvalue.errors import ArtifactError, DatasetError, RemoteError
+from nnvalue.errors import DatasetError, RemoteError
 from nnvalue.llm import Backend, CompletionClient, Prices, Reply, Request, Usage
 from nnvalue.progress import OVERALL, Progress, silent
 from nnvalue.values import Framework, load_framework
@@ -96,7 +96,6 @@ def build_edition(
     theory, out = load_framework(framework), Path(out).expanduser().resolve()
     name = name or out.name
     facts = _facts(backend, theory, config, name)
-    recover_folder(out)
     work = out.with_name(f"{out.name}.work")
     if known := _finished(out, facts, overwrite):
         shutil.rmtree(work, ignore_errors=True)
@@ -260,17 +259,15 @@ def _facts(backend: Backend, theory: Framework, config: BuildConfig, name: str) 
 
 def _finished(out: Path, facts: Mapping[str, Any], overwrite: bool) -> BuiltEdition | None:
     """The edition at `out` if it is the one asked for; refuses another one, unless it may be replaced."""
-    if not out.exists() or is_empty_folder(out):
+    if not holds(out, "dataset"):
         return None
-    if kind_of(out) != "dataset":
-        raise ArtifactError(f"{out} exists and is no dataset of nnvalue; give another --out.")
     known = read_json(out / FACTS) if (out / FACTS).is_file() else {}
     if isinstance(known, dict) and digest({key: known.get(key) for key in facts}) == digest(facts):
         lines = (out / REJECTED).read_text(encoding="utf-8").splitlines()
         rejected = Counter(json.loads(line)["reason"] for line in lines)
         return BuiltEdition(load_valueinsight(out), Usage(), dict(rejected.most_common()))
     if not overwrite:
-        raise ArtifactError(f"{out} holds a dataset of other settings; give another --out, or --overwrite.")
+        raise other_settings(out, "dataset")
     return None
 
 

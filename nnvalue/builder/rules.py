@@ -35,7 +35,7 @@ def text_fault(text: str, kind: str, english: bool = True) -> str | None:
     low, high = WORDS[kind]
     if not low <= length(text) <= high:
         return f"{length(text)} words, {low} to {high} allowed"
-    if _STRAY.search(text):
+    if _STRAY.search(text) or not text.isprintable():  # what a model says may hold a terminal's control codes
         return "stray blanks or marks"
     if kind == "situations" and not text.endswith(_QUESTION):
         return "does not end with a question"

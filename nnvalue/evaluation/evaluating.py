@@ -16,11 +16,10 @@ from nnvalue.artifacts import (
     Journal,
     canonical_json,
     digest,
-    is_empty_folder,
-    kind_of,
+    holds,
     library_versions,
+    other_settings,
     read_folder,
-    recover_folder,
     write_folder,
 )
 from nnvalue.dataset import ValueInsight, load_valueinsight
@@ -175,19 +174,12 @@ def _statements() -> Mapping[str, Sequence[str]]:
 
 
 def _finished(out: Path | None, spec: Mapping[str, Any], overwrite: bool) -> Evaluation | None:
-    if out is None:
-        return None
-    recover_folder(out)
-    if not out.exists() or is_empty_folder(out):
-        return None
-    if kind_of(out) != KIND:
-        raise ArtifactError(f"{out} exists and is no evaluation; give another --out.")
-    if overwrite:
+    if out is None or not holds(out, KIND) or overwrite:
         return None
     known = Evaluation.load(out)
     if digest({name: known.facts.get(name) for name in spec}) == digest(spec):
         return known
-    raise ArtifactError(f"{out} holds an evaluation of other settings; give another --out, or --overwrite.")
+    raise other_settings(out, KIND)
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,17 +9,16 @@ import numpy as np
 
 from nnvalue.artifacts import Journal
 from nnvalue.dataset import ValueInsight, neutral_prompt
-from nnvalue.errors import DatasetError
 from nnvalue.evaluation.conditions import Condition
 from nnvalue.evaluation.design import Design
 from nnvalue.models import Subject, generate_responses, option_log_probabilities
 from nnvalue.progress import Progress
 from nnvalue.prompts import Prompt
-from nnvalue.readout import Judge, Text, held_out_nll, measure_fluency, read_questionnaire
+from nnvalue.readout import Judge, Text, held_out_nll, measure_fluency, read_questionnaire, situations_of
 from nnvalue.readout.fluency import organism_well_formed
 from nnvalue.readout.scale import MIN_MASS
 from nnvalue.steering_protocol import Sampling
-from nnvalue.values import Framework, load_framework
+from nnvalue.values import load_framework
 from nnvalue.values.forms import forms
 
 
@@ -51,7 +48,7 @@ def read_answers(
     framework = load_framework(edition.framework)
     most = max(design.situations, design.others)
     chosen = {
-        value: situations_of(edition, framework, value, design.split, most, design.seed) for value in design.values
+        value: situations_of(edition, framework, value, most, design.split, design.seed) for value in design.values
     }
     asked = [
         (condition, measured, row)
@@ -92,31 +89,6 @@ def _count(condition: Condition, measured: str, design: Design) -> int:
     if condition.value in (None, measured):
         return design.situations if condition.value else max(design.situations, design.others)
     return design.others if condition.control_of is None else 0
-
-
-def situations_of(
-    edition: ValueInsight, framework: Framework, value: str, split: str, count: int, seed: int
-) -> list[dict[str, Any]]:
-    """Situations about a value or a group's members, in a seeded order, every core once before any a second time.
-
-    Fewer are a prefix of more.
-
-    Raises DatasetError where there are too few.
-    """
-    members, table = framework.members(value), edition.situations
-    columns = zip(table["value"], table["split"], strict=True)
-    rows = table.select([at for at, (own, part) in enumerate(columns) if own in members and part == split]).to_list()
-    if len(rows) < count:
-        raise DatasetError(
-            f"{count} situations asked for, but {edition.name} has {len(rows)} of '{value}' in its '{split}' split."
-        )
-    random.Random(f"{seed}/{value}/{split}").shuffle(rows)
-    times: Counter[str] = Counter()
-    turns = []
-    for place, row in enumerate(rows):
-        turns.append((times[row["core"]], place))
-        times[row["core"]] += 1
-    return [rows[place] for _, place in sorted(turns)][:count]
 
 
 def read_items(

@@ -16,7 +16,7 @@ from nnvalue.readout.rating import LLMJudge
 from nnvalue.readout.rubrics import Rubrics
 from nnvalue.readout.scale import measure
 from nnvalue.readout.scale_scores import Difference, difference
-from nnvalue.readout.text import ask_situations, judged_profile, movement
+from nnvalue.readout.text import ask_situations, judged_profile, movement, situations_of
 
 __all__ = [
     "Difference",
@@ -47,5 +47,6 @@ __all__ = [
     "profile_agreement",
     "read_questionnaire",
     "repeated",
+    "situations_of",
     "summarise",
 ]

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nnvalue.artifacts import Journal, digest, is_empty_folder, kind_of, recover_folder
-from nnvalue.errors import ArtifactError
+from nnvalue.artifacts import Journal, digest, holds, other_settings
 from nnvalue.readout.profile import KIND, ValueProfile
 
 
@@ -19,19 +18,12 @@ def finished(out: Path | None, spec: Mapping[str, Any], overwrite: bool) -> Valu
     Raises ArtifactError for a place that is taken by something else, or by a profile of other settings unless it is to
     be overwritten; before any work is done.
     """
-    if out is None:
-        return None
-    recover_folder(out)
-    if not out.exists() or is_empty_folder(out):
-        return None
-    if kind_of(out) != KIND:
-        raise ArtifactError(f"{out} exists and is no profile; give another --out.")
-    if overwrite:
+    if out is None or not holds(out, KIND) or overwrite:
         return None
     known = ValueProfile.load(out)
     if digest({name: known.readout.get(name) for name in spec}) == digest(spec):
         return known
-    raise ArtifactError(f"{out} holds a profile of other settings; give another --out, or --overwrite to replace it.")
+    raise other_settings(out, KIND)
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def ask_situations(
     if not names or situations < 1 or len(set(names)) != len(names):
         raise InvalidInputError("Give one value at least and none twice, and one situation at least for each.")
     systems = systems_of(voices)
-    chosen = {name: _situations(edition, framework, name, situations, split, seed) for name in names}
+    chosen = {name: situations_of(edition, framework, name, situations, split, seed) for name in names}
     put = [(voice, name, row) for voice in systems for name in names for row in chosen[name]]
     # A situation that serves a value and its group is asked once.
     prompts = {(voice, row["id"]): Prompt(f"{row['id']}/{voice}", systems[voice], row["text"]) for voice, _, row in put}
@@ -238,10 +238,13 @@ def _row(asked: Answered, found: Judgement) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _situations(
+def situations_of(
     edition: ValueInsight, framework: Framework, name: str, count: int, split: str, seed: int
 ) -> list[dict[str, Any]]:
-    """Rows about a value or a group's members, in a seeded order; every core once before any a second time."""
+    """Situations about a value or a group's members, in a seeded order; every core once before any a second time.
+
+    Fewer are a prefix of more. Raises DatasetError where there are too few.
+    """
     members = set(framework.members(name))
     table = edition.situations
     columns = zip(table["value"], table["split"], strict=True)

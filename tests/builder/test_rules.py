@@ -20,6 +20,7 @@ GOOD = "Your aunt leaves you a house by the lake and a long list of wishes. What
         (GOOD.replace("a house", "an house"), "a/an ('an house')"),
         (GOOD.replace("a long", "a  long"), "stray blanks or marks"),
         (GOOD.replace("house", "{house}"), "stray blanks or marks"),
+        (GOOD.replace("house", "\x1b[31mhouse"), "stray blanks or marks"),
     ],
 )
 def test_faults_of_a_situation(text, fault):

@@ -11,10 +11,9 @@ from nnvalue.cli.main import main
 from nnvalue.errors import ArtifactError, InvalidInputError
 from nnvalue.evaluation import Arm, Design, Evaluation, effect, evaluate
 from nnvalue.evaluation import evaluating as evaluating_module
-from nnvalue.evaluation.reading import situations_of
 from nnvalue.models import generate_responses, open_model
 from nnvalue.prompts import Prompt
-from nnvalue.readout import ParserJudge, Text
+from nnvalue.readout import ParserJudge, Text, situations_of
 from nnvalue.steering import matched_random
 from nnvalue.steering.neurons import NeuronSteering
 from nnvalue.steering_protocol import Sampling
@@ -126,7 +125,7 @@ def test_an_interrupted_one_goes_on(organism, tmp_path, monkeypatch):
 def test_the_unsteered_arm_against_itself(organism, edition):
     """A/A: of 200 comparisons of two seeds, at most 18 differ at .05 (one-sided 99 % limit of the binomial)."""
     framework = load_framework("schwartz")
-    rows = situations_of(edition, framework, "power", "test", 24, 0)
+    rows = situations_of(edition, framework, "power", 24, "test", 0)
     judge = ParserJudge(framework)
     stances = []
     for seed in range(21):
