@@ -64,7 +64,7 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
+        if not (isinstance(self.temperature, Real) and math.isfinite(self.temperature) and self.temperature > 0):
             raise InvalidInputError(
                 f"The temperature must be a number above 0, {self.temperature} given; leave it out to take the "
                 "likeliest token."

@@ -61,7 +61,7 @@ def command(**options: Any) -> None:
     design = _design(options)
     name, opening = take_subject(options)
     edition = load_valueinsight(options["dataset"])
-    out = options["out"] or _default_out(name, design, options)
+    out = options["out"] or _default_out(name, design, options, {**opening, "remote_options": None})
     quiet_libraries()
     with progress_bars() as progress, open_judge(options, load_framework(edition.framework), out) as judge:
         subject = open_model(name, **opening)
@@ -111,10 +111,11 @@ def _unfinished(options: dict[str, Any]) -> Any:
     return design_from(read_json(spec)["design"], str(spec))
 
 
-def _default_out(name: str | None, design: Any, options: dict[str, Any]) -> Path:
+def _default_out(name: str | None, design: Any, options: dict[str, Any], opening: dict[str, Any]) -> Path:
     """A folder of its own for every question that is asked; the same question finds its answer again."""
     from nnvalue.artifacts import digest
 
     model = Path(name).name if name else "organism"
-    asked = [name, design.as_json(), {key: str(options[key]) for key in ("dataset", "judge", "judge_model", "rubrics")}]
+    names = ("dataset", "judge", "judge_model", "judge_samples", "rubrics", "endpoint", "llm")
+    asked = [name, design.as_json(), {key: str(options.get(key)) for key in names}, str(opening)]
     return Path("runs") / f"{model}-eval-{digest(asked)[:6]}"

@@ -28,6 +28,8 @@ def print_evaluation(console: Console, done: Evaluation) -> None:
         style="bold", markup=False, highlight=False,
     )  # fmt: skip
     console.print(_headlines(tables))
+    if not all(trend["harmless"] for trend in tables.trends):
+        console.print("* no dose without .05 more failures: the lowest is shown", markup=False, highlight=False)
     if costs := _costs(tables):
         console.print("What it costs, mean over values and poles", style="bold")
         console.print(costs)
@@ -44,11 +46,13 @@ def _headlines(tables: Tables) -> Table:
     before = None
     for trend in tables.trends:
         row = by_cell[trend["arm"], trend["value"], trend["pole"], trend["headline_dose"]]
-        control = by_cell.get((f"{row['arm']}, random neurons", row["value"], row["pole"], row["dose"]))
+        controls = (f"{row['arm']}, random {what}" for what in ("neurons", "direction"))
+        cells = ((name, row["value"], row["pole"], row["dose"]) for name in controls)
+        control = next((by_cell[cell] for cell in cells if cell in by_cell), None)
         if row["arm"] != before:
             table.add_row(Text(row["arm"], style="bold"))
         table.add_row(
-            f"  {row['value']}", _SIGNS[row["pole"]], f"{row['dose']:g}",
+            f"  {row['value']}", _SIGNS[row["pole"]], f"{row['dose']:g}{'' if trend['harmless'] else '*'}",
             _signed(row["movement"]), f"{_signed(row['low'])}…{_signed(row['high'])}", _known(row["q"], ".0e"),
             _signed(control["movement"]) if control else "—", f"{row['failures']:.2f}",
         )  # fmt: skip

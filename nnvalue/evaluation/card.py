@@ -18,7 +18,8 @@ tags: [steering, values, evaluation]
 *Movement*: mean over answers of (stance − the unsteered stance to the same situation, with the same noise), towards
 the asked pole; a stance lies between −1 and 1. Brackets are 95 % bootstraps over situations' cores. *Against random*:
 minus the same edits at random neurons of the same layers. *Failed*: answers that are unreadable, refused, or could not
-be judged; they count with a stance of 0. The dose is the one that moves most while failures rise by .05 at most.
+be judged; they count with a stance of 0. The dose is the one that moves most while failures rise by .05 at most; with *
+there is none, and it is the lowest.
 
 | arm | value | pole | dose | movement | q | against random | failed (unsteered) | portraits |
 |---|---|---|---|---|---|---|---|---|
@@ -38,7 +39,8 @@ def card(tables: Tables, facts: Mapping[str, Any]) -> str:
     for trend in tables.trends:
         row = by_cell[trend["arm"], trend["value"], trend["pole"], trend["headline_dose"]]
         rows.append(
-            f"| {row['arm']} | {row['value']} | {row['pole']} | {row['dose']:g} | {interval(row, 'movement')} "
+            f"| {row['arm']} | {row['value']} | {row['pole']} | {row['dose']:g}{'' if trend['harmless'] else '*'} "
+            f"| {interval(row, 'movement')} "
             f"| {number(row['q'], '.1g')} | {interval(row, 'against_random')} "
             f"| {row['failures']:.2f} ({row['failures_unsteered']:.2f}) | {interval(row, 'portraits')} |"
         )

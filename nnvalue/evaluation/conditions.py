@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,20 @@ from nnvalue.locator import LocateConfig, Threshold, TopK, locate
 from nnvalue.models import Subject
 from nnvalue.progress import Progress
 from nnvalue.steering import (
+    DirectionSteering,
     NeuronSteering,
     Steering,
     ValueDirections,
     direction_steering,
-    from_pretrained,
     learn_directions,
     matched_random,
     neuron_steering,
+    random_direction,
     value_prompt,
 )
 
-RANDOM, AS_BUSY = "random neurons", "random neurons, same firing rates"
+RANDOM, AS_BUSY, DIRECTION = "random neurons", "random neurons, same firing rates", "random direction"
+STEPPED = ("npti", "valuelocate")
 _STEPS = {"add": "addition alone", "cap": "cap alone"}
 
 
@@ -54,27 +56,30 @@ class Condition:
 
 
 def conditions_of(
-    subject: Subject, design: Design, edition: ValueInsight, place: Path, progress: Progress
+    subject: Subject, design: Design, edition: ValueInsight, place: Path, overwrite: bool, progress: Progress
 ) -> tuple[list[Condition], list[str], dict[str, Any]]:
-    """All conditions, the unsteered one first; what was left out and why; and what the arms found and steer by.
+    """All conditions, the unsteered one first; what was left out and why; and what the arms steer by.
 
     Args:
         place: folder in which results of locating are kept, one for each kind of them.
+
+    Raises InvalidInputError or UnknownNameError for a setting that there is not, before anything is left out.
     """
-    maker = _Maker(subject, design, edition, place, progress)
+    maker = _Maker(subject, design, edition, place, overwrite, progress)
     made, notes, facts = [Condition(UNSTEERED)], [], {}
     for arm in design.arms:
+        make = maker.maker_of(arm)
         for value in design.values:
             for pole in design.poles:
                 try:
-                    steering = maker.steering(arm, value, pole)
-                except InvalidInputError as error:
+                    steering = make(value, pole)
+                except InvalidInputError as error:  # such as a value without neurons of the pole
                     notes.append(f"{arm.name}, {value}, {pole}: left out. {error}")
                     continue
                 facts[f"{arm.name}, {value}, {pole}"] = steering.describe()
                 made += [Condition(arm.name, None, value, pole, dose, 0, steering.at(dose)) for dose in arm.doses]
                 controls, refused = maker.controls(arm, value, pole, steering)
-                notes += refused
+                notes += [f"{arm.name}, {value}, {pole}: {why}" for why in refused]
                 for name, draw, control in controls:
                     made += [
                         Condition(f"{arm.name}, {name}", arm.name, value, pole, dose, draw, control.at(dose))
@@ -87,64 +92,72 @@ class _Maker:
     """Makes steerings, and finds each kind of neurons and directions once."""
 
     def __init__(
-        self, subject: Subject, design: Design, edition: ValueInsight, place: Path, progress: Progress
+        self, subject: Subject, design: Design, edition: ValueInsight, place: Path, overwrite: bool, progress: Progress
     ) -> None:
         self._subject, self._design, self._edition = subject, design, edition
-        self._place, self._progress = place, progress
+        self._place, self._overwrite, self._progress = place, overwrite, progress
         self._found: dict[str, ValueNeurons] = {}
         self._directions: dict[str, ValueDirections] = {}
 
-    def steering(self, arm: Arm, value: str, pole: str) -> Steering:
-        """The steering of one cell, at dose 1. Raises InvalidInputError where there is none of that kind."""
-        if arm.kind == "saved":
-            return from_pretrained(arm.folder)
+    def maker_of(self, arm: Arm) -> Callable[[str, str], Steering]:
+        """(value, pole) -> the arm's steering at dose 1; what it is made of is found here, once."""
         if arm.kind == "prompt":
-            return value_prompt(self._edition, value, pole, split=self._design.split, seed=self._design.seed)
-        found = self._located(arm.locate)
-        settings = _settings(arm, neuron_steering if arm.kind == "neurons" else direction_steering)
+            settings = {"split": self._design.split, "seed": self._design.seed}
+            return lambda value, pole: value_prompt(self._edition, value, pole, **settings)
         if arm.kind == "neurons":
-            return neuron_steering(found, value, pole, **settings)
-        return direction_steering(self._learned(arm.locate, found), value, pole, **settings)
+            settings, found = _settings(arm, neuron_steering), self._located(arm.locate)
+            return lambda value, pole: neuron_steering(found, value, pole, **settings)
+        settings, learned = _settings(arm, direction_steering), self._learned(arm.locate)
+        return lambda value, pole: direction_steering(learned, value, pole, **settings)
 
     def controls(
         self, arm: Arm, value: str, pole: str, steering: Steering
     ) -> tuple[list[tuple[str, int, Steering]], list[str]]:
-        """(name, draw, steering) of every control of an arm; and why one is refused."""
+        """(name, draw, steering) of every control of an arm; and why one is not there."""
         made: list[tuple[str, int, Steering]] = []
-        if not isinstance(steering, NeuronSteering):
-            return [], []
         notes = []
-        width = self._subject.anatomy.width
-        if self._design.random_sets and arm.kind == "neurons":
-            found = self._located(arm.locate)
-            rates = found.maps["firing_positive"][found.values.index(value)]
-            try:
-                for draw in range(self._design.random_sets):
-                    seed = 1000 * self._design.seed + draw
-                    made.append((RANDOM, draw, matched_random(steering, width, seed)))
-                    made.append((AS_BUSY, draw, matched_random(steering, width, seed, rates)))
-            except InvalidInputError as error:
-                made, notes = [], [f"{arm.name}, {value}: no random control. {error}"]
-        if arm.steering.get("mode") in ("npti", "valuelocate") and "part" not in arm.steering:
-            settings = {name: given for name, given in arm.steering.items() if name != "as_published"}
+        try:
+            made += self._random(arm, value, steering)
+        except InvalidInputError as error:
+            notes.append(f"no random control. {error}")
+        if arm.steering.get("mode") in STEPPED and "part" not in arm.steering:
             for part, name in _STEPS.items():
-                alone = Arm(arm.name, "neurons", arm.doses, arm.locate, {**settings, "part": part})
-                made.append((name, 0, self.steering(alone, value, pole)))
+                try:
+                    alone = self.maker_of(replace(arm, steering={**arm.steering, "part": part}))
+                    made.append((name, 0, alone(value, pole)))
+                except InvalidInputError as error:
+                    notes.append(f"no control of the {name}. {error}")
         return made, notes
 
+    def _random(self, arm: Arm, value: str, steering: Steering) -> list[tuple[str, int, Steering]]:
+        made: list[tuple[str, int, Steering]] = []
+        for draw in range(self._design.random_sets):
+            seed = 1000 * self._design.seed + draw
+            if isinstance(steering, DirectionSteering):
+                made.append((DIRECTION, draw, random_direction(steering, seed)))
+            elif isinstance(steering, NeuronSteering):
+                found = self._located(arm.locate)
+                rates = found.maps["firing_positive"][found.values.index(value)]
+                width = self._subject.anatomy.width
+                made.append((RANDOM, draw, matched_random(steering, width, seed)))
+                made.append((AS_BUSY, draw, matched_random(steering, width, seed, rates)))
+        return made
+
     def _located(self, settings: Mapping[str, Any]) -> ValueNeurons:
-        mark = digest(dict(settings))[:8]
+        config = _locate_config(settings, self._design)
+        asked = [asdict(config), type(config.selection).__name__, self._subject.identity(), self._edition.fingerprint]
+        mark = digest(asked)[:8]
         if mark not in self._found:
-            config = _locate_config(settings, self._design)
             self._found[mark] = locate(
-                self._subject, config, dataset=self._edition, out=self._place / mark, progress=self._progress
-            )
+                self._subject, config, dataset=self._edition, out=self._place / mark, overwrite=self._overwrite,
+                progress=self._progress,
+            )  # fmt: skip
         return self._found[mark]
 
-    def _learned(self, settings: Mapping[str, Any], found: ValueNeurons) -> ValueDirections:
-        mark = digest(dict(settings))[:8]
+    def _learned(self, settings: Mapping[str, Any]) -> ValueDirections:
+        mark = digest(dict(settings))
         if mark not in self._directions:
-            self._directions[mark] = learn_directions(self._subject, found, progress=self._progress)
+            self._directions[mark] = learn_directions(self._subject, self._located(settings), progress=self._progress)
         return self._directions[mark]
 
 

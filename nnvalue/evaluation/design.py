@@ -9,12 +9,13 @@ from typing import Any
 
 import yaml
 
+from nnvalue.dataset import SPLITS
 from nnvalue.errors import InvalidInputError, UnknownNameError
-from nnvalue.steering_protocol import checked_dose
+from nnvalue.steering_protocol import Sampling, checked_dose
 from nnvalue.values import POLES
 
-KINDS = ("neurons", "direction", "prompt", "saved")
-"""What an arm steers by: value neurons, a direction, a description, or a steering that was saved."""
+KINDS = ("neurons", "direction", "prompt")
+"""What an arm steers by: value neurons, a direction, or a description of a person at the pole."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,6 @@ class Arm:
 
     locate: of neurons and directions, settings of locating: those of `LocateConfig`, and `top_k` or `threshold`.
     steering: settings of `neuron_steering` or `direction_steering`, such as mode, top, scope or goal.
-    folder: of a saved steering.
     """
 
     name: str
@@ -31,30 +31,32 @@ class Arm:
     doses: tuple[float, ...] = (1.0,)
     locate: Mapping[str, Any] = field(default_factory=dict)
     steering: Mapping[str, Any] = field(default_factory=dict)
-    folder: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UnknownNameError("kind of arm", self.kind, KINDS)
         doses = tuple(dict.fromkeys(map(checked_dose, self.doses)))
-        if not self.name or not doses or min(doses) <= 0:
+        for name in ("locate", "steering"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise InvalidInputError(f"The arm '{self.name}': {name} must be a mapping of settings.")
+        if self.kind == "prompt" and (self.locate or self.steering):
+            raise InvalidInputError(f"The arm '{self.name}' speaks, and has no settings of locating or steering.")
+        if not isinstance(self.name, str) or not self.name or not doses or min(doses) <= 0:
             raise InvalidInputError(
                 f"The arm '{self.name}' needs a name and doses above 0, {list(self.doses)} given; 0 is always there."
             )
-        if (self.folder is None) == (self.kind == "saved"):
-            raise InvalidInputError(f"The arm '{self.name}': a folder belongs to the kind 'saved', and only to it.")
         object.__setattr__(self, "doses", doses)
 
 
 @dataclass(frozen=True)
 class Design:
-    """An experiment. Controls are added by themselves: dose 0, random neurons, single steps, agreement.
+    """An experiment. Controls are added by themselves: dose 0, random neurons and directions, single steps, agreement.
 
     values: values or groups that are steered; poles: towards which of them.
     situations: situations of the steered value that are answered in each cell.
     others: situations of every other one of `values`, for leakage in text; 0 for none.
     pairs: pairs of portraits a value that are read in each cell; 0 for none.
-    random_sets: draws of random neurons, of either kind of control; 0 for no such control.
+    random_sets: draws of random neurons (of either kind of control) and directions; 0 for no such control.
     held_out: pairs of held-out sentences whose likelihood tells what a steering costs; 0 for none.
     statements: whether statements that have nothing to do with values are put, too.
     temperature: answers are drawn with noise that all arms share.
@@ -80,13 +82,18 @@ class Design:
     def __post_init__(self) -> None:
         for name, least in (("situations", 2), ("others", 0), ("pairs", 0), ("random_sets", 0), ("held_out", 0),
                             ("max_new_tokens", 1), ("locate_situations", 1)):  # fmt: skip
-            if getattr(self, name) < least:
-                raise InvalidInputError(f"{name} must be at least {least}, {getattr(self, name)} given.")
+            given = getattr(self, name)
+            if not isinstance(given, int) or given < least:
+                raise InvalidInputError(f"{name} must be a whole number of at least {least}, {given!r} given.")
+        if self.temperature:
+            Sampling(self.temperature)
+        if self.split not in SPLITS:
+            raise UnknownNameError("split", str(self.split), SPLITS)
         for name in ("values", "poles", "arms"):
             given = getattr(self, name)
             if isinstance(given, str) or not given:
                 raise InvalidInputError(f"{name} must be a list with something in it, {given!r} given.")
-            object.__setattr__(self, name, tuple(given))
+            object.__setattr__(self, name, tuple(dict.fromkeys(given)) if name == "poles" else tuple(given))
         for pole in self.poles:
             if pole not in POLES:
                 raise UnknownNameError("pole", pole, POLES)
@@ -132,6 +139,8 @@ def design_from(raw: Any, where: str) -> Design:
         for number, arm in enumerate(arms, 1):
             if not isinstance(arm.get("doses", []), list | tuple):
                 raise InvalidInputError(f"{where}, arm {number}: doses must be a list of numbers.")
+            if "name" not in arm:
+                raise InvalidInputError(f"{where}, arm {number}: the field 'name' is missing.")
         given["arms"] = tuple(Arm(**arm) for arm in arms)
     for name in ("values", "poles"):
         if isinstance(given.get(name), list):

@@ -6,7 +6,7 @@ import io
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,18 @@ from nnvalue.dataset import ValueInsight, load_valueinsight
 from nnvalue.errors import ArtifactError, InvalidInputError
 from nnvalue.evaluation.conditions import conditions_of, describe
 from nnvalue.evaluation.design import Design, design_from
-from nnvalue.evaluation.reading import read_answers, read_cost, read_items
+from nnvalue.evaluation.reading import items_of, read_answers, read_cost, read_items
 from nnvalue.evaluation.tables import Tables, tables_of
 from nnvalue.models import Subject, open_model
 from nnvalue.progress import Progress, silent
 from nnvalue.readout import Judge, ParserJudge
-from nnvalue.values import Framework, load_framework
+from nnvalue.values import Facet, Framework, Group, Value, load_framework
 
 KIND = "evaluation"
 _SCHEMA = 1
 _ORGANISM = "nnvalue/organism"
+_SPOKEN = ("schwartz",)
+"""Frameworks whose values the organism speaks of."""
 _ROWS = ("answers", "items", "costs")
 
 
@@ -59,8 +61,8 @@ class Evaluation:
 
     @property
     def framework(self) -> Framework:
-        """Whose values they are; of a framework of one's own, as it was."""
-        return load_framework(self.facts["dataset"]["framework"])
+        """Whose values they are, as it was when they were measured."""
+        return _framework_from(self.facts["framework"])
 
     def tables(self) -> Tables:
         """Every figure, from the rows alone."""
@@ -91,7 +93,7 @@ class Evaluation:
             if facts.pop("schema") != _SCHEMA:
                 raise ArtifactError(f"{folder} was written by another version of nnvalue; evaluate again.")
             made = cls(facts, *rows)
-            made.design  # noqa: B018 - a design that cannot be is found here and not later
+            made.design, made.framework  # noqa: B018 - what cannot be is found here and not later
         except (KeyError, ValueError, TypeError) as error:
             raise ArtifactError(f"{folder} is no whole evaluation ({' '.join(str(error).split())}).") from None
         return made
@@ -137,7 +139,8 @@ def evaluate(
     spec = {
         "design": design.as_json(),
         "model": subject.identity(),
-        "dataset": {"name": edition.name, "sha256": edition.fingerprint, "framework": edition.framework},
+        "dataset": {"name": edition.name, "sha256": edition.fingerprint},
+        "framework": asdict(framework),
         "judge": judge.describe(),
         "versions": library_versions(),
     }
@@ -145,11 +148,12 @@ def evaluate(
         return known
     subject.runtime.begin()
     with _places(out, spec, overwrite) as (journal, neurons):
-        conditions, notes, arms = conditions_of(subject, design, edition, neurons, progress)
+        put = items_of(design, edition, _statements())
+        conditions, notes, arms = conditions_of(subject, design, edition, neurons, overwrite, progress)
         rest = (batch_tokens, progress)
         whole = isinstance(judge, ParserJudge)
         answers = read_answers(subject, conditions, design, edition, judge, whole, journal, *rest)
-        items = read_items(subject, conditions, design, edition, _statements(), journal, *rest)
+        items = read_items(subject, conditions, put, journal, *rest)
         costs = read_cost(subject, conditions, design, edition, batch_tokens, journal, progress)
         facts = {**spec, "notes": notes, "arms": arms, "conditions": len(conditions), "does": describe(conditions)}
         made = Evaluation(facts, answers, items, costs)
@@ -164,7 +168,22 @@ def _parser(subject: Subject, framework: Framework) -> Judge:
         raise InvalidInputError(
             f"Who shall judge the answers of '{subject.name}'? Only the embedded organism has a parser; give a judge."
         )
+    if framework.name not in _SPOKEN:
+        raise InvalidInputError(
+            f"The organism's parser knows the values of {' and '.join(_SPOKEN)}, and these are of {framework.name}; "
+            "give another judge."
+        )
     return ParserJudge(framework)
+
+
+def _framework_from(data: Mapping[str, Any]) -> Framework:
+    """A framework from what `asdict` made of it."""
+    return Framework(
+        data["name"], data["title"], data["source"],
+        {name: Value(**fields) for name, fields in data["values"].items()},
+        {name: Group(**{**fields, "members": tuple(fields["members"])}) for name, fields in data["groups"].items()},
+        tuple(data["circle"]), {name: Facet(**fields) for name, fields in data["facets"].items()},
+    )  # fmt: skip
 
 
 def _statements() -> Mapping[str, Sequence[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,15 +61,19 @@ def read_answers(
     said = generate_responses(
         subject, prompts, steering=[condition.steering for condition, _, _ in asked],
         sampling=Sampling(design.temperature, seed=design.seed) if design.temperature else None,
-        max_new_tokens=design.max_new_tokens, batch_tokens=batch_tokens, journal=journal, progress=progress,
+        max_new_tokens=design.max_new_tokens, batch_tokens=batch_tokens, journal=journal,
+        journal_key=f"responses-{batch_tokens}", progress=progress,
     )  # fmt: skip
     texts = [
         Text(f"{number}", row["text"], response.text, measured)
         for number, ((_, measured, row), response) in enumerate(zip(asked, said, strict=True))
     ]
     judged = judge.judge(texts, progress)
+    # Read after the question as it was put to the unsteered model, so that words of a steering do not count as fluency.
+    plain = {row["id"]: one.prompt_ids for (each, _, row), one in zip(asked, said, strict=True) if not each.steering}
+    heard = [replace(one, prompt_ids=plain[row["id"]]) for (_, _, row), one in zip(asked, said, strict=True)]
     fluent = measure_fluency(
-        subject, said, well_formed=organism_well_formed if whole else None, resamples=1, batch_tokens=batch_tokens
+        subject, heard, well_formed=organism_well_formed if whole else None, resamples=1, batch_tokens=batch_tokens
     ).texts
     return [
         {
@@ -94,9 +99,7 @@ def _count(condition: Condition, measured: str, design: Design) -> int:
 def read_items(
     subject: Subject,
     conditions: Sequence[Condition],
-    design: Design,
-    edition: ValueInsight,
-    statements: Mapping[str, Sequence[str]],
+    put: Sequence[Mapping[str, Any]],
     journal: Journal,
     batch_tokens: int,
     progress: Progress,
@@ -104,8 +107,10 @@ def read_items(
     """A row for every portrait or statement and condition: the expected answer, over both option orders.
 
     Conditions that a single pass cannot see are left out.
+
+    Args:
+        put: what `items_of` gave.
     """
-    put = _items(design, edition, statements)
     asked = [
         (condition, item, form)
         for condition in conditions
@@ -121,7 +126,7 @@ def read_items(
     shares = np.exp(
         option_log_probabilities(
             subject, prompts, asked[0][2].options, steering=[condition.steering for condition, _, _ in asked],
-            batch_tokens=batch_tokens, journal=journal, progress=progress,
+            batch_tokens=batch_tokens, journal=journal, journal_key=f"options-{batch_tokens}", progress=progress,
         ).numpy().astype(np.float64)
     )  # fmt: skip
     mass = shares.sum(1)
@@ -140,8 +145,11 @@ def read_items(
     return rows
 
 
-def _items(design: Design, edition: ValueInsight, statements: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """Portraits of every value in both keyings, and statements about nothing that matters."""
+def items_of(design: Design, edition: ValueInsight, statements: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Portraits of every value in both keyings, and statements about nothing that matters.
+
+    Raises DatasetError where the edition has no portraits and some are wanted.
+    """
     found = []
     if design.pairs:
         asked = read_questionnaire("portraits", dataset=edition, split=design.split, pairs=design.pairs)
@@ -165,20 +173,19 @@ def read_cost(
     journal: Journal, progress: Progress,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """A row for every steered condition that is no control: how much less likely held-out sentences become."""
-    pairs = [row for row in edition.sentences if row["split"] == design.split][: design.held_out]
     seen = [one for one in conditions if one.steering is not None and one.control_of is None and reads_in_one_pass(one)]
-    if not pairs or not seen:
+    if not design.held_out:
         return []
-    texts = [row[pole] for row in pairs for pole in ("positive", "negative")]
     rows = []
     for number, condition in enumerate(seen):
         key = f"cost-{number:05d}"
         if not journal.has_json(key):
             found = held_out_nll(
-                subject, texts, steering=condition.steering, question="What is true of you?", seed=design.seed,
+                subject, steering=condition.steering, edition=edition, pairs=design.held_out, seed=design.seed,
                 batch_tokens=batch_tokens,
             )  # fmt: skip
-            journal.put_json(key, {name: getattr(found, name) for name in ("nll", "difference", "low", "high", "n")})
+            figures = {name: getattr(found, name) for name in ("nll", "difference", "low", "high", "n")}
+            journal.put_json(key, {name: one if np.isfinite(one) else None for name, one in figures.items()})
         rows.append({**condition.facts(), **journal.get_json(key)})
         progress("reading held-out sentences", number + 1, len(seen))
     return rows

@@ -20,10 +20,11 @@ LEVEL = 0.05
 class Effect:
     """How much something moved.
 
-    mean: of all differences; low, high: its 95 % bootstrap interval over clusters.
+    mean: of all differences; low, high: its 95 % bootstrap interval over clusters; NaN for a single one.
     d: Cohen's d of paired differences, the mean of the clusters' means over their standard deviation (Cohen 1988, d_z);
         NaN for fewer than two clusters or none that vary.
-    p: two-sided, Student's t over the clusters' means; 1 where nothing moves at all, NaN for fewer than two clusters.
+    p: two-sided, Student's t over the clusters' means; 1 where nothing moves at all, NaN for fewer than two clusters
+        and where all move by the same, which a t test cannot weigh.
     n, clusters: how many differences and clusters.
     """
 
@@ -70,6 +71,8 @@ def _clustered(values: Sequence[float] | np.ndarray, clusters: Sequence[str]) ->
 
 def _interval(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[float, float]:
     """Percentile bootstrap of the mean, drawing whole clusters (Efron and Tibshirani 1993)."""
+    if len(counts) < 2:
+        return float("nan"), float("nan")
     drawn = np.random.default_rng(seed).integers(len(counts), size=(RESAMPLES, len(counts)))
     means = sums[drawn].sum(1) / counts[drawn].sum(1)
     low, high = np.quantile(means, (0.025, 0.975))
@@ -82,7 +85,7 @@ def _t_test(means: np.ndarray) -> float:
     if len(means) < 2:
         return float("nan")
     if np.ptp(means) == 0:
-        return 1.0 if means[0] == 0 else 0.0
+        return 1.0 if means[0] == 0 else float("nan")
     return float(ttest_1samp(means, 0).pvalue)
 
 
@@ -103,7 +106,8 @@ class DoseResponse:
     """How an effect goes with the dose.
 
     slope: mean over clusters of the least-squares slope on dose, up to the dose of the largest effect (three doses at
-        least, 0 among them); p: two-sided t test of the clusters' slopes.
+        least, 0 among them); p: two-sided t test of the clusters' slopes. That dose is chosen on the same answers, so p
+        is somewhat too small.
     saturates_at: dose of the largest mean effect.
     reversals: steps down between neighbouring doses up to there whose t test over clusters is below .05, divided by the
         number of steps.

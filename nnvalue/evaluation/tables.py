@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nnvalue.evaluation.conditions import AS_BUSY, RANDOM
+from nnvalue.evaluation.conditions import AS_BUSY, DIRECTION, RANDOM
 from nnvalue.evaluation.design import UNSTEERED, Design
 from nnvalue.evaluation.leakage import against_people, along_the_circle, leakage
 from nnvalue.evaluation.statistics import Effect, adjusted, dose_response, effect, pareto_front
@@ -89,8 +89,9 @@ class _Answers:
     """Answers by condition and situation, each beside the unsteered answer to the same situation."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self.base = {row["situation"]: row for row in rows if row["arm"] == UNSTEERED}
-        self.base_rows = list(self.base.values())
+        # A situation may be judged for a value and for a group that has it.
+        self._base = {(row["measured"], row["situation"]): row for row in rows if row["arm"] == UNSTEERED}
+        self.base_rows = list(self._base.values())
         self.by_cell: dict[Cell, list[Row]] = defaultdict(list)
         self.control_of: dict[Cell, str | None] = {}
         for row in rows:
@@ -98,6 +99,10 @@ class _Answers:
                 self.by_cell[_cell(row)].append(row)
                 self.control_of[_cell(row)] = row["control_of"]
         self.cells = list(self.by_cell)
+
+    def unsteered(self, row: Row) -> Row:
+        """The unsteered answer to the same situation, judged for the same value."""
+        return self._base[row["measured"], row["situation"]]
 
     def of(self, cell: Cell, measured: str) -> list[Row]:
         """Answers of a cell to situations of a value."""
@@ -107,7 +112,7 @@ class _Answers:
         """Differences to the unsteered answers, towards the steered pole, and the situations' cores."""
         rows = self.of(cell, measured)
         sign = SIGN[cell[2]]
-        moved = [sign * (row["stance"] - self.base[row["situation"]]["stance"]) for row in rows]
+        moved = [sign * (row["stance"] - self.unsteered(row)["stance"]) for row in rows]
         return np.array(moved), [row["core"] for row in rows]
 
     def mean_by_situation(self, cell: Cell) -> dict[str, float]:
@@ -143,15 +148,22 @@ class _Items:
         rows = self._by_cell.get(cell, [])
         return float(np.mean([row["score"] is None for row in rows])) if rows else math.nan
 
-    def moved(self, cell: Cell, members: Iterable[str]) -> tuple[np.ndarray, list[str]]:
-        """How far portraits of some values rose beyond the mean of all, recoded, towards the steered pole."""
+    def moved(self, cell: Cell, members: Iterable[str], centred: bool = True) -> tuple[np.ndarray, list[str]]:
+        """How far portraits of some values rose, recoded, towards the steered pole; centred, beyond the mean of all.
+
+        Yes-saying cancels in the two keyings. Centring plants movements of the other values, so leakage does without.
+        """
         found, members = self.differences(cell, "portrait"), set(members)
         if not found:
             return np.array([]), []
         risen = np.array([row["keying"] * change for row, change in found])
         mine = np.array([row["measured"] in members for row, _ in found])
         units = [row["unit"] for (row, _), own in zip(found, mine, strict=True) if own]
-        return SIGN[cell[2]] * (risen - risen.mean())[mine], units
+        return SIGN[cell[2]] * (risen - (risen.mean() if centred else 0.0))[mine], units
+
+    def values(self) -> list[str]:
+        """The values that portraits are about."""
+        return list(dict.fromkeys(row["measured"] for row in self._base.values() if row["kind"] == "portrait"))
 
 
 def _effect_row(
@@ -161,7 +173,7 @@ def _effect_row(
     rows = said.of(cell, value)
     moved, cores = said.moved(cell, value)
     found = effect(moved, cores, seed)
-    base = [said.base[row["situation"]] for row in rows]
+    base = [said.unsteered(row) for row in rows]
     draws = _over_draws(rows, moved)
     portraits = _maybe(*read.moved(cell, members), seed)
     yes = read.differences(cell, "portrait")
@@ -171,15 +183,20 @@ def _effect_row(
         "d": found.d, "p": found.p, "draws": len(draws), "least_draw": min(draws), "most_draw": max(draws),
         "failures": _failed(rows), "failures_unsteered": _failed(base),
         "log_perplexity_rise": _risen(rows, base, "log_perplexity"),
-        "distinct_2": _mean(row["distinct_2"] for row in rows), "repeated_4": _mean(row["repeated_4"] for row in rows),
+        "distinct_2": _mean(row["distinct_2"] or 0.0 for row in rows),
+        "repeated_4": _mean(row["repeated_4"] for row in rows),
         **_named("portraits", portraits), "item_failures": read.failures(cell),
         **_named("yes_saying", _maybe([change for _, change in yes], [row["unit"] for row, _ in yes], seed)),
         **_named("statements", _maybe([change for _, change in stated], [row["unit"] for row, _ in stated], seed)),
         "nll_rise": math.nan if cost is None else cost["difference"],
-        "nll_low": math.nan if cost is None else cost["low"], "nll_high": math.nan if cost is None else cost["high"],
+        **{
+            f"nll_{end}": math.nan if cost is None or cost[end] is None else cost[end] for end in ("low", "high")
+        },
     }  # fmt: skip
-    for name, control in (("random", RANDOM), ("as_busy", AS_BUSY)):
-        other = (f"{arm}, {control}", *cell[1:])
+    randoms = (f"{arm}, {RANDOM}", f"{arm}, {DIRECTION}")
+    drawn = next((name for name in randoms if (name, *cell[1:]) in said.by_cell), randoms[0])
+    for name, control in (("random", drawn), ("as_busy", f"{arm}, {AS_BUSY}")):
+        other = (control, *cell[1:])
         made |= _named(f"against_{name}", _against(cell, other, said, seed) if other in said.by_cell else None)
     return made
 
@@ -195,7 +212,8 @@ def _against(cell: Cell, other: Cell, said: _Answers, seed: int) -> Effect:
     """An arm minus a control, situation by situation; of several draws, their mean."""
     mine, theirs = said.mean_by_situation(cell), said.mean_by_situation(other)
     common = [name for name in mine if name in theirs]
-    cores = [said.base[name]["core"] for name in common]
+    core_of = {row["situation"]: row["core"] for row in said.of(cell, cell[1])}
+    cores = [core_of[name] for name in common]
     return effect([mine[name] - theirs[name] for name in common], cores, seed)
 
 
@@ -205,7 +223,7 @@ def _trend(key: tuple[str, str, str], tested: Sequence[dict[str, Any]], said: _A
     cells = [(arm, value, pole, row["dose"]) for row in rows]
     answers = said.of(cells[0], value)
     sign = SIGN[pole]
-    base = np.array([sign * said.base[row["situation"]]["stance"] for row in answers])
+    base = np.array([sign * said.unsteered(row)["stance"] for row in answers])
     by_dose = {0.0: base} | {
         cell[3]: sign * np.array([row["stance"] for row in said.of(cell, value)]) for cell in cells
     }
@@ -223,7 +241,7 @@ def _mark_fronts(tested: Sequence[dict[str, Any]], trends: Sequence[dict[str, An
     for value, pole in dict.fromkeys((row["value"], row["pole"]) for row in tested):
         rows = [row for row in tested if (row["value"], row["pole"]) == (value, pole)]
         lost = "nll_rise" if all(math.isfinite(row["nll_rise"]) for row in rows) else "log_perplexity_rise"
-        points = [(row["movement"], -row["failures"], -_or_nothing(row[lost])) for row in rows]
+        points = [(row["movement"], -row["failures"], -_or_worst(row[lost])) for row in rows]
         front = set(pareto_front(points))
         for number, row in enumerate(rows):
             row["on_front"] = number in front
@@ -235,33 +253,33 @@ def _mark_fronts(tested: Sequence[dict[str, Any]], trends: Sequence[dict[str, An
 def _leakages(
     design: Design, framework: Framework, trends: Sequence[Row], said: _Answers, read: _Items
 ) -> dict[str, dict[str, Any]]:
-    """Of every arm that steers all values: the matrix of movements at headline doses, and what it is like."""
+    """Of every arm that steers all values: the matrix of movements at headline doses, and what it is like.
+
+    In text among the steered values, in portraits over all values that portraits are about.
+    """
     made: dict[str, dict[str, Any]] = {}
-    values = design.values
     for arm in dict.fromkeys(row["arm"] for row in trends):
         dose = {(row["value"], row["pole"]): row["headline_dose"] for row in trends if row["arm"] == arm}
-        if len(values) < 2 or set(dose) != {(value, pole) for value in values for pole in design.poles}:
+        if set(dose) != {(value, pole) for value in design.values for pole in design.poles}:
             continue
+
+        def moved(readout: str, value: str, other: str, arm: str = arm, dose: Mapping[Any, float] = dose) -> float:
+            cells = [(arm, value, pole, dose[value, pole]) for pole in design.poles]
+            parts = [
+                said.moved(cell, other)[0] if readout == "text" else read.moved(cell, [other], centred=False)[0]
+                for cell in cells
+            ]
+            return float(np.mean([part.mean() for part in parts])) if all(map(len, parts)) else math.nan
+
         found = {}
-        for readout in ("text", "portraits"):
-            matrix = np.full((len(values), len(values)), np.nan)
-            for row, value in enumerate(values):
-                for column, other in enumerate(values):
-                    cells = [(arm, value, pole, dose[value, pole]) for pole in design.poles]
-                    means = [
-                        (said.moved(cell, other) if readout == "text" else read.moved(cell, framework.members(other)))[
-                            0
-                        ]
-                        for cell in cells
-                    ]
-                    if all(len(moved) for moved in means):
-                        matrix[row, column] = np.mean([moved.mean() for moved in means])
-            if np.isfinite(matrix).all():
+        for readout, measured in (("text", list(design.values)), ("portraits", read.values())):
+            matrix = np.array([[moved(readout, value, other) for other in measured] for value in design.values])
+            if len(measured) > 1 and np.isfinite(matrix).all():
+                of = (matrix, design.values, measured, framework)
                 found[readout] = {
-                    "values": list(values), "matrix": matrix.tolist(),
-                    "by_value": [asdict(one) for one in leakage(matrix, values, framework)],
-                    "circle": along_the_circle(matrix, values, framework, design.seed),
-                    "people": against_people(matrix, values),
+                    "steered": list(design.values), "measured": measured, "matrix": matrix.tolist(),
+                    "by_value": [asdict(one) for one in leakage(*of)],
+                    "circle": along_the_circle(*of, design.seed), "people": against_people(*of),
                 }  # fmt: skip
         if found:
             made[arm] = found
@@ -275,7 +293,7 @@ def _unsteered(said: _Answers) -> dict[str, dict[str, Any]]:
         made[value] = {
             "n": len(rows), "stance": _mean(row["stance"] for row in rows), "failures": _failed(rows),
             "log_perplexity": _mean(row["log_perplexity"] for row in rows),
-            "distinct_2": _mean(row["distinct_2"] for row in rows),
+            "distinct_2": _mean(row["distinct_2"] or 0.0 for row in rows),
         }  # fmt: skip
     return made
 
@@ -305,8 +323,9 @@ def _mean(figures: Iterable[Any]) -> float:
     return float(np.mean(known)) if known else math.nan
 
 
-def _or_nothing(figure: float) -> float:
-    return figure if math.isfinite(figure) else 0.0
+def _or_worst(cost: float) -> float:
+    """What is not known is taken for the worst."""
+    return cost if math.isfinite(cost) else math.inf
 
 
 def _cell(row: Row) -> Cell:

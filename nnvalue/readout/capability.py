@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -58,6 +59,7 @@ def held_out_nll(
     *,
     steering: Steering | None = None,
     edition: ValueInsight | None = None,
+    pairs: int | None = None,
     question: str | None = None,
     resamples: int = 2000,
     seed: int = 0,
@@ -73,6 +75,7 @@ def held_out_nll(
             "What is true of you?".
         steering: None to read the model as it is.
         edition: whose sentences; None for the embedded one.
+        pairs: at most so many pairs of its sentences, of all values in turn; None for all.
         question: what texts of yours answer; without one they stand alone, and their first token is not counted.
 
     Raises:
@@ -83,10 +86,10 @@ def held_out_nll(
     """
     clusters: Sequence[Any]
     if texts is None:
-        pairs = [row for row in (edition or load_valueinsight()).sentences if row["split"] == "test"]
-        if not pairs:
+        rows = _in_turn([row for row in (edition or load_valueinsight()).sentences if row["split"] == "test"])[:pairs]
+        if not rows:
             raise DatasetError("The dataset has no sentences in its 'test' split; give texts of your own.")
-        texts = [row[pole] for row in pairs for pole in ("positive", "negative")]
+        texts = [row[pole] for row in rows for pole in ("positive", "negative")]
         clusters, question = [number // 2 for number in range(len(texts))], SENTENCE_QUESTION
     else:
         clusters = range(len(texts))
@@ -110,6 +113,16 @@ def held_out_nll(
     nll, accuracy = (before.sum(0) / total).tolist()
     described = None if steering is None else steering.describe()
     return HeldOut(len(texts), int(total), nll, accuracy, *told, question, described, resamples, seed)
+
+
+def _in_turn(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row of every value, then a second one of each, and so on."""
+    times: Counter[str] = Counter()
+    turns = []
+    for place, row in enumerate(rows):
+        turns.append((times[row["value"]], place))
+        times[row["value"]] += 1
+    return [rows[place] for _, place in sorted(turns)]
 
 
 def lm_eval_tasks(

@@ -3,7 +3,7 @@
 from nnvalue.steering.along import DirectionSteering, direction_steering
 from nnvalue.steering.baking import bake
 from nnvalue.steering.combined import CombinedSteering
-from nnvalue.steering.controls import matched_random
+from nnvalue.steering.controls import matched_random, random_direction
 from nnvalue.steering.directions import PLACES, ValueDirections, learn_directions, split_directions
 from nnvalue.steering.modes import MODES, PARTS, neuron_steering
 from nnvalue.steering.neurons import NeuronSteering
@@ -36,6 +36,7 @@ __all__ = [
     "matched_random",
     "neuron_steering",
     "push_to_hub",
+    "random_direction",
     "role_prompt",
     "save_steering",
     "split_directions",

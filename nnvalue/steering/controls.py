@@ -1,12 +1,14 @@
-"""The matched random control: as many neurons of each layer, the same amounts, other neurons."""
+"""Matched random controls: other neurons with the same amounts, other directions of the same length."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from nnvalue.errors import InvalidInputError
+from nnvalue.steering.along import DirectionSteering
 from nnvalue.steering.neurons import NeuronSteering
 from nnvalue.steering.recipes import Recipe
 
@@ -61,6 +63,20 @@ def matched_random(
     kind = "matched_random" if rates is None else "matched_random, same firing rates"
     about = {**steering.about, "control": kind, "control_seed": seed}
     return replace(steering, forth=moved(steering.forth), back=moved(steering.back), about=about)
+
+
+def random_direction(steering: DirectionSteering, seed: int = 0) -> DirectionSteering:
+    """A direction drawn evenly from all, as long as the given one in each of its layers.
+
+    Raises InvalidInputError for a steering with a goal: what its probe sees says nothing of another direction.
+    """
+    if steering.goal is not None:
+        raise InvalidInputError("A steering with a goal follows a probe, and a random direction has none.")
+    random = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(steering.vectors.shape, generator=random)
+    lengths = steering.vectors.float().norm(dim=1, keepdim=True)
+    about = {**steering.about, "control": "random direction", "control_seed": seed}
+    return replace(steering, vectors=drawn / drawn.norm(dim=1, keepdim=True) * lengths, about=about)
 
 
 def _as_busy(taken: np.ndarray, free: np.ndarray, rates: np.ndarray, random: np.random.Generator) -> list[int]:

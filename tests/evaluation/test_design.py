@@ -44,7 +44,10 @@ def test_a_file_says_all_or_what_differs_from_a_preset(tmp_path):
         ("preset: quick\narms: [{name: a, doses: [0]}]\n", InvalidInputError, "above 0"),
         ("preset: quick\narms: [{name: a, doses: [.nan]}]\n", InvalidInputError, "dose"),
         ("preset: quick\narms: [{name: a, kind: neuron}]\n", UnknownNameError, "did you mean neurons"),
-        ("preset: quick\narms: [{name: a, kind: saved}]\n", InvalidInputError, "folder"),
+        ("preset: quick\narms: [{doses: [1]}]\n", InvalidInputError, "name"),
+        ("preset: quick\nsituations: many\n", InvalidInputError, "whole number"),
+        ("preset: quick\ntemperature: warm\n", InvalidInputError, "emperature"),
+        ("preset: quick\nsplit: tset\n", UnknownNameError, "did you mean test"),
         ("preset: quick\narms: [{name: a}, {name: a}]\n", InvalidInputError, "different names"),
         ("preset: quick\npoles: [up]\n", UnknownNameError, "pole"),
         ("- a\n", InvalidInputError, "mapping"),
@@ -62,7 +65,7 @@ def test_the_design_on_the_page_is_one(tmp_path):
     (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(block)
     design = read_design(tmp_path / "mine.yaml")
-    assert [arm.kind for arm in design.arms] == ["neurons", "neurons", "neurons", "direction", "prompt", "saved"]
+    assert [arm.kind for arm in design.arms] == ["neurons", "neurons", "neurons", "direction", "prompt"]
     assert design.arms[2].locate["null"] is False
 
 

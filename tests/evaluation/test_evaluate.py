@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from nnvalue.cli.main import main
 from nnvalue.errors import ArtifactError, InvalidInputError
@@ -13,8 +14,8 @@ from nnvalue.evaluation import Arm, Design, Evaluation, effect, evaluate
 from nnvalue.evaluation import evaluating as evaluating_module
 from nnvalue.models import generate_responses, open_model
 from nnvalue.prompts import Prompt
-from nnvalue.readout import ParserJudge, Text, situations_of
-from nnvalue.steering import matched_random
+from nnvalue.readout import FunctionJudge, ParserJudge, Text, situations_of
+from nnvalue.steering import DirectionSteering, matched_random, random_direction
 from nnvalue.steering.neurons import NeuronSteering
 from nnvalue.steering_protocol import Sampling
 from nnvalue.values import load_framework
@@ -156,18 +157,31 @@ def test_a_control_of_the_same_firing_rates_is_as_busy():
     assert matched.amount.tolist() == steering.forth.amount.tolist()
 
 
+def test_a_random_direction_is_as_long_and_points_elsewhere():
+    rng = torch.Generator().manual_seed(5)
+    steering = DirectionSteering("residual", (1, 2), torch.randn(2, 4000, generator=rng) * torch.tensor([[1.0], [3.0]]))
+    one, same, other = (random_direction(steering, seed).vectors for seed in (0, 0, 1))
+    torch.testing.assert_close(one.norm(dim=1), steering.vectors.norm(dim=1))
+    assert one.equal(same)
+    for pair in ((one, other), (one, steering.vectors)):
+        assert torch.cosine_similarity(*pair, dim=1).abs().max() < 0.08  # five standard errors of 1/√4000
+
+
 def test_another_model_needs_a_judge():
     subject = open_model(tiny.model("llama"), tokenizer=tiny.tokenizer())
     with pytest.raises(InvalidInputError, match="Who shall judge"):
         evaluate(subject, SMALL)
 
 
-def test_a_framework_without_a_circle_goes_through(organism, tmp_path):
+def test_a_framework_without_a_circle_goes_through_with_a_judge_of_its_own(organism):
     design = dataclasses.replace(
         SMALL, values=("care", "loyalty", "fairness", "authority", "sanctity"), arms=(Arm("prompt", "prompt"),),
         situations=2, others=1, held_out=0,
     )  # fmt: skip
-    found = evaluate(organism, design, dataset="moral_foundations").tables()
+    with pytest.raises(InvalidInputError, match="another judge"):  # the parser would find no word of its own
+        evaluate(organism, design, dataset="moral_foundations")
+    judge = FunctionJudge(lambda text: min(1.0, len(text.answer) / 500), "length")
+    found = evaluate(organism, design, dataset="moral_foundations", judge=judge).tables()
     assert found.leakage["prompt"]["portraits"]["circle"] is None
     assert found.leakage["prompt"]["portraits"]["people"] == []
 

@@ -1,5 +1,7 @@
 """Tables from rows made by hand, where every figure is known."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -125,9 +127,32 @@ def test_portraits_are_recoded_centred_and_compared_item_by_item():
     assert row["item_failures"] == pytest.approx(1 / 5)
 
 
+def test_a_situation_judged_for_two_values_is_compared_with_itself_each_time():
+    """A value and a group that has it share situations, whose unsteered stances differ."""
+    design = Design(("power", "self_enhancement"), (Arm("words", "prompt"),), poles=("positive",))
+    made = [answer(f"p{n}", "power", 0.5) for n in range(3)]
+    made += [answer(f"p{n}", "self_enhancement", -0.5) for n in range(3)]
+    for value in design.values:
+        where = cell(value, "positive", 1, "words")
+        made += [answer(f"p{n}", value, 0.5 + n / 100, **where) for n in range(3)]
+    effects = {row["value"]: row["movement"] for row in tables_of(design, SCHWARTZ, made, [], []).effects}
+    assert effects == {"power": pytest.approx(0.01), "self_enhancement": pytest.approx(1.01)}
+
+
+def test_a_dose_without_harm_is_told_from_the_least_harm():
+    made = rows()
+    for row in made:
+        if row["arm"] == "neurons" and row["measured"] == row["value"] and row["situation"][1] == "0":
+            row.update(stance=0.0, outcome="unreadable")
+    tables = tables_of(DESIGN, SCHWARTZ, made, [], [])
+    assert not any(trend["harmless"] for trend in tables.trends)
+    assert {trend["headline_dose"] for trend in tables.trends} == {1.0}
+    assert "| 1* |" in tables.card({"model": {"name": "a model"}, "notes": []})
+
+
 def test_figures_are_json_and_csv():
     tables = tables_of(DESIGN, SCHWARTZ, rows(), [], [])
-    assert "NaN" not in __import__("json").dumps(tables.as_json())
+    assert "NaN" not in json.dumps(tables.as_json())
     lines = tables.effects_csv().splitlines()
     assert len(lines) == 1 + len(tables.effects)
     assert lines[0].startswith("arm,control_of,value,pole,dose")
