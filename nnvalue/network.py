@@ -15,6 +15,8 @@ from nnvalue.errors import InsecureHostError, InvalidInputError
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
 """HTTP statuses that pass: worth another try after a while."""
 
+_SHORTEST_KEY = 12
+
 
 class ApiKey:
     """An API key that shows itself to nobody: not in a traceback's local variables, not where it is printed."""
@@ -30,8 +32,12 @@ class ApiKey:
         return bool(self._text) and all("!" <= letter <= "~" for letter in self._text)
 
     def cut_from(self, text: str) -> str:
-        """The text without the key."""
-        return text.replace(self._text, repr(self))
+        """The text without the key.
+
+        One of fewer than 12 characters is a word that somebody gave to a server without keys ("none", "test"); it is
+        no secret, and cutting it out would spoil texts.
+        """
+        return text if len(self._text) < _SHORTEST_KEY else text.replace(self._text, repr(self))
 
     def in_full(self) -> str:
         """The key itself, for the header of a request and for nothing else."""
@@ -43,6 +49,7 @@ def checked_host(url: str, allow_http: bool) -> str:
     try:
         parts = urlsplit(url)
         scheme, name, account = parts.scheme, parts.hostname, parts.username is not None or parts.password is not None
+        parts.port  # noqa: B018 - raises for what is none
     except ValueError:
         scheme = name = account = None
     if scheme not in ("http", "https") or not name or account:
@@ -73,6 +80,6 @@ def retry_after(headers: Mapping[str, str]) -> float:
     except ValueError:
         try:
             wait = parsedate_to_datetime(told).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
     return max(0.0, wait) if math.isfinite(wait) else 0.0

@@ -50,4 +50,5 @@ def _entries(answer: str, faults: list[str]) -> Iterator[Any]:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split())
+    # JSON can hold half of a surrogate pair, which no file can.
+    return " ".join(text.encode("utf-8", "replace").decode().split())

@@ -20,8 +20,9 @@ from nnvalue.builder.prompts import fields_of, request_for
 from nnvalue.builder.rows import rows_of
 from nnvalue.builder.slots import Slot, plan_slots
 from nnvalue.dataset import ValueInsight, from_rows, load_valueinsight, write_edition
+from nnvalue.dataset.edition import FRAMEWORK_FILE
 from nnvalue.errors import DatasetError, RemoteError
-from nnvalue.llm import Backend, CompletionClient, Prices, Reply, Request, Usage
+from nnvalue.llm import Backend, CompletionClient, Prices, Reply, Request, Usage, read_log
 from nnvalue.progress import OVERALL, Progress, silent
 from nnvalue.values import Framework, load_framework
 
@@ -94,40 +95,51 @@ def build_edition(
     """
     config = config or BuildConfig()
     theory, out = load_framework(framework), Path(out).expanduser().resolve()
+    # As it is now: who changes the file while a build goes on must not change what its labels mean.
+    own = {FRAMEWORK_FILE: Path(framework).read_bytes()} if Path(framework).is_file() else {}
     name = name or out.name
     facts = _facts(backend, theory, config, name)
     work = out.with_name(f"{out.name}.work")
     if known := _finished(out, facts, overwrite):
-        shutil.rmtree(work, ignore_errors=True)
         return known
-    with _at_work(work), CompletionClient(backend, work / ANSWERS, prices) as client:
+    with _asking(backend, work, out, prices) as client:
         if (out / ANSWERS).is_file():
-            client.remember((out / ANSWERS).read_bytes())
+            client.remember(out / ANSWERS)
         writing = _Writing(client, plan_slots(theory, config), theory, config, despite_failures, progress)
         choice = writing.until_enough()
         tables = rows_of(writing.slots, choice.taken, config)
-        edition = from_rows(name, **tables, framework=str(framework), version="1")
+        edition = from_rows(name, **tables, framework=str(framework), version="1", language=config.language)
         rejected = writing.rejected(choice)
         counts = Counter(line["reason"] for line in rejected)
         extra = {
             ANSWERS: writing.log(),
             REJECTED: _json_lines(rejected),
             FACTS: canonical_json({**facts, **writing.figures()}),
+            **own,
             "README.md": card(edition, theory, config, backend.identity, writing.figures()).encode(),
         }
         write_edition(edition, out, extra)
-    shutil.rmtree(work, ignore_errors=True)
     return BuiltEdition(load_valueinsight(out), client.usage, dict(counts.most_common()))
 
 
 @contextmanager
-def _at_work(work: Path) -> Iterator[None]:
-    """Leaves no folder behind in which there is no answer."""
-    try:
-        yield
-    finally:
-        if (work / ANSWERS).is_file() and not (work / ANSWERS).stat().st_size:
-            shutil.rmtree(work, ignore_errors=True)
+def _asking(backend: Backend, work: Path, out: Path, prices: Prices | None) -> Iterator[CompletionClient]:
+    """A client whose log lies in `work`, and stays there as long as it holds an answer that the edition does not.
+
+    The folder is taken away while its lock is held, so that it is never another run's.
+    """
+    with CompletionClient(backend, work / ANSWERS, prices) as client:
+        try:
+            yield client
+        finally:
+            if client.kept() <= _answers_in(out):
+                shutil.rmtree(work, ignore_errors=True)
+
+
+def _answers_in(out: Path) -> set[str]:
+    """Keys of the answers that lie beside an edition."""
+    path = out / ANSWERS
+    return set(read_log(path)) if holds(out, "dataset") and path.is_file() else set()
 
 
 class _Writing:
@@ -263,7 +275,7 @@ def _finished(out: Path, facts: Mapping[str, Any], overwrite: bool) -> BuiltEdit
         return None
     known = read_json(out / FACTS) if (out / FACTS).is_file() else {}
     if isinstance(known, dict) and digest({key: known.get(key) for key in facts}) == digest(facts):
-        lines = (out / REJECTED).read_text(encoding="utf-8").splitlines()
+        lines = (out / REJECTED).read_bytes().splitlines()  # a text's line breaks are more than a file's
         rejected = Counter(json.loads(line)["reason"] for line in lines)
         return BuiltEdition(load_valueinsight(out), Usage(), dict(rejected.most_common()))
     if not overwrite:

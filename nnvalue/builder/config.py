@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from nnvalue.dataset.edition import is_english
 from nnvalue.errors import InvalidInputError
 
 DOMAINS = (
@@ -63,7 +64,7 @@ class BuildConfig:
     @property
     def english(self) -> bool:
         """Whether the rules about English words apply."""
-        return "english" in self.language.lower()
+        return is_english(self.language)
 
     def most_rounds(self, wanted: int) -> int:
         """How many requests may be spent on so many texts."""

@@ -16,13 +16,20 @@ LETTERS_A_WORD = 3  # in writing without blanks between words
 ARTICLE = re.compile(
     r"\b[Aa] (?!one|once|eu|u[nst][ieu])[aeiou]\w*|\b[Aa]n (?!hour|heir|honest|honour)[bcdfghjklmnpqrstvwxyz]\w*"
 )
-_STRAY = re.compile(r"\s{2}|\s[.,?!]|^\s|\s$|[{}|]")
-_QUESTION = ("?", "？", "؟")
+_STRAY = re.compile(r"\s{2}|^\s|\s$|[{}|]")
+_BLANK_BEFORE = re.compile(r"\s[.,?!]")  # French has one there
+_QUESTION = ("?", "？", "؟", "፧")
+_QUESTION_ELSEWHERE = (";", "\u037e")  # of Greek
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+"""Letters of Thai, Lao, Burmese, Khmer, Japanese and Chinese, whose words have no blanks between them."""
 
 
 def length(text: str) -> int:
-    """How many words a text has; of writing without blanks, a third of its letters."""
-    return len(text.split()) if " " in text else max(1, round(len(text) / LETTERS_A_WORD))
+    """How many words a text has; of writing without blanks between them, a third of its letters."""
+    unspaced = len(_UNSPACED.findall(text))
+    if not unspaced:
+        return len(text.split())
+    return len(re.findall(r"\w+", _UNSPACED.sub(" ", text))) + max(1, round(unspaced / LETTERS_A_WORD))
 
 
 def words(text: str) -> list[str]:
@@ -35,9 +42,10 @@ def text_fault(text: str, kind: str, english: bool = True) -> str | None:
     low, high = WORDS[kind]
     if not low <= length(text) <= high:
         return f"{length(text)} words, {low} to {high} allowed"
-    if _STRAY.search(text) or not text.isprintable():  # what a model says may hold a terminal's control codes
+    # What a model says may hold a terminal's control codes.
+    if _STRAY.search(text) or (english and _BLANK_BEFORE.search(text)) or not text.isprintable():
         return "stray blanks or marks"
-    if kind == "situations" and not text.endswith(_QUESTION):
+    if kind == "situations" and not text.endswith(_QUESTION if english else _QUESTION + _QUESTION_ELSEWHERE):
         return "does not end with a question"
     if english and (found := ONE_SIDED.search(text)):
         return f"praises or blames ('{found.group()}')"
@@ -57,7 +65,7 @@ def pair_fault(positive: str, negative: str, kind: str, english: bool = True) ->
         return "both texts are the same"
     if abs(length(positive) - length(negative)) > LONGEST_GAP[kind]:
         return f"lengths differ by more than {LONGEST_GAP[kind]} words"
-    if kind == "sentences" and " " in positive:
+    if kind == "sentences" and not _UNSPACED.search(positive):
         shared = sum((Counter(words(positive)) & Counter(words(negative))).values())
         longer = max(len(words(positive)), len(words(negative)))
         if shared < 0.5 * longer or longer - shared > MOST_CHANGED:

@@ -82,7 +82,7 @@ def _print_built(built: Any, report: Any, out: Path, left_out: list[str]) -> Non
     click.echo(", ".join(f"{count:,} {kind}" for kind, count in kept.items() if count) + f". Written to {out}.")
     if usage.asked:
         click.echo(
-            f"Asked {usage.asked:,}: {usage.answered:,} answered ({usage.from_log:,} of them known from before), "
+            f"Asked {usage.asked:,} ({usage.from_log:,} known from before): {usage.answered:,} answered, "
             f"{usage.refused:,} refused, {usage.failed:,} failed; {usage.in_words()}."
         )
     else:

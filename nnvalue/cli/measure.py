@@ -197,7 +197,10 @@ def default_out(name: str | None, options: Mapping[str, Any], opening: Mapping[s
     """A folder of its own for every question that is asked; the same question finds its answer again."""
     from nnvalue.artifacts import digest
 
-    unasked = ("out", "overwrite", "as_json", "batch_tokens")
+    unasked = (  # how it is asked, and not what
+        "out", "overwrite", "as_json", "batch_tokens", "concurrency", "attempts", "answer_timeout", "key_env",
+        "allow_http", "price_in", "price_out",
+    )  # fmt: skip
     asked = {key: str(given) for key, given in {**options, **opening}.items() if key not in unasked}
     model = Path(name).name if name else "organism"
     instrument = options["judge"] or Path(options["instrument"].partition("=")[0]).name

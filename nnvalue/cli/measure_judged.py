@@ -123,7 +123,7 @@ def open_judge(options: dict[str, Any], framework: Any, out: Path) -> Iterator[J
         yield LLMJudge(client, Rubrics(framework, options["rubrics"]), **samples)
         usage = client.usage
         click.echo(
-            f"Judge: asked {usage.asked:,}, {usage.answered:,} answered ({usage.from_log:,} known from before), "
+            f"Judge: asked {usage.asked:,} ({usage.from_log:,} known from before), {usage.answered:,} answered, "
             f"{usage.refused:,} refused, {usage.failed:,} failed; {usage.in_words()}.",
             err=True,
         )

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from nnvalue.dataset.edition import (
+    ENGLISH,
     edition_folder,
     fingerprint_of,
     framework_of,
+    is_english,
     read_edition_table,
     read_manifest,
     split_leaks,
@@ -76,7 +78,7 @@ def check_edition(name: str | Path | None = None) -> Report:
         read = read_edition_table(folder, kind)
         rows[kind], misfits = fitting_rows([row for _, row in read], kind, [number for number, _ in read])
         faults += [Fault(misfit.kind, f"{kind}, row {misfit.number}: {misfit.fault}") for misfit in misfits]
-    for check in CHECKS:
+    for check in CHECKS if is_english(facts.get("language", ENGLISH)) else LANGUAGE_FREE:
         faults += check(rows, framework)
     if "sha256" in facts and facts["sha256"] != fingerprint_of(rows):
         faults.append(Fault("content hash", "the tables are not those that edition.json was written for"))
@@ -214,8 +216,30 @@ def _balance(rows: Rows, framework: Framework) -> Iterator[Fault]:
             yield Fault("unbalanced", f"situations a domain: {count} for {domain}, {mean:.0f} on average")
 
 
-def _form(rows: Rows, framework: Framework) -> Iterator[Fault]:
-    """Poles that could be told apart by length or by negations, and situations that praise or blame an answer."""
+def _lengths(rows: Rows, framework: Framework) -> Iterator[Fault]:
+    """Poles that could be told apart by the length of their texts."""
+    for kind, value, positive, negative in _poles(rows):
+        gap = _mean(positive, _length) - _mean(negative, _length)
+        if abs(gap) > UNEVEN_WORDS + 1e-9:
+            yield Fault(
+                "poles of unequal length",
+                f"{kind} of {value}: the {POLES[gap < 0]} ones are {abs(gap):.1f} words longer on average",
+            )
+
+
+def _english_words(rows: Rows, framework: Framework) -> Iterator[Fault]:
+    """Poles that could be told apart by negations, and situations that praise or blame an answer."""
+    for kind, value, positive, negative in _poles(rows):
+        gap = _mean(positive, _negated) - _mean(negative, _negated)
+        if abs(gap) > UNEVEN_NEGATIONS:
+            yield Fault("unequal negations", f"{kind} of {value}: {abs(gap):.0%} more of the {POLES[gap < 0]} ones")
+    for row in rows["situations"]:
+        if found := ONE_SIDED.search(row["text"]):
+            yield Fault("one-sided wording", f"situations: {row['id']} says '{found.group()}'")
+
+
+def _poles(rows: Rows) -> Iterator[tuple[str, str, list[str], list[str]]]:
+    """(kind, value, positive texts, negative texts) of descriptions and sentences."""
     texts: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for row in rows["descriptions"]:
         texts["descriptions", row["value"], row["pole"]].append(row["text"])
@@ -224,21 +248,8 @@ def _form(rows: Rows, framework: Framework) -> Iterator[Fault]:
             texts["sentences", row["value"], pole].append(row[pole])
     for kind, value in dict.fromkeys(key[:2] for key in texts):
         positive, negative = (texts.get((kind, value, pole), []) for pole in POLES)
-        if not positive or not negative:
-            continue  # the balance check says so
-        gap = _mean(positive, _length) - _mean(negative, _length)
-        if abs(gap) > UNEVEN_WORDS:
-            longer = POLES[gap < 0]
-            yield Fault(
-                "poles of unequal length",
-                f"{kind} of {value}: the {longer} ones are {abs(gap):.1f} words longer on average",
-            )
-        gap = _mean(positive, _negated) - _mean(negative, _negated)
-        if abs(gap) > UNEVEN_NEGATIONS:
-            yield Fault("unequal negations", f"{kind} of {value}: {abs(gap):.0%} more of the {POLES[gap < 0]} ones")
-    for row in rows["situations"]:
-        if found := ONE_SIDED.search(row["text"]):
-            yield Fault("one-sided wording", f"situations: {row['id']} says '{found.group()}'")
+        if positive and negative:  # else the balance check says so
+            yield kind, value, positive, negative
 
 
 def _likeness(rows: Rows, framework: Framework) -> Iterator[Fault]:
@@ -250,9 +261,10 @@ def _likeness(rows: Rows, framework: Framework) -> Iterator[Fault]:
         yield Fault("alike", f"situations: the cores {one} and {other} share over {ALIKE:.0%} of their word 4-grams")
 
 
-CHECKS: tuple[Callable[[Rows, Framework], Iterable[Fault]], ...] = (
-    _missing, _labels, _weights, _leaks, _duplicates, _balance, _form, _likeness,
+LANGUAGE_FREE: tuple[Callable[[Rows, Framework], Iterable[Fault]], ...] = (
+    _missing, _labels, _weights, _leaks, _duplicates, _balance, _lengths, _likeness,
 )  # fmt: skip
+CHECKS = (*LANGUAGE_FREE, _english_words)
 
 
 def alike_cores(texts: Iterable[tuple[str, str]], share: float = ALIKE) -> list[tuple[str, str]]:

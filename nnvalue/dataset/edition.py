@@ -22,6 +22,7 @@ _EMBEDDED = ("valueinsight", "moral_foundations")
 _MANIFEST = "edition.json"
 FRAMEWORK_FILE = "framework.yaml"
 """Where an edition's folder keeps a framework of its own."""
+ENGLISH = "English"
 _ENDINGS = ("parquet", "jsonl", "csv")
 _Rows = Sequence[Mapping[str, Any]]
 
@@ -35,6 +36,7 @@ class ValueInsight:
     descriptions, situations, sentences, portraits, roles, items: one row a text (of items: a text and a value);
         columns as in `schema`. The last four may be empty, and beside items all others.
     fingerprint: sha256 over all rows in order; two editions with the same one are the same data.
+    language: of its texts, in English.
     """
 
     name: str
@@ -47,10 +49,16 @@ class ValueInsight:
     roles: Dataset
     items: Dataset
     fingerprint: str
+    language: str = ENGLISH
 
     def values(self) -> tuple[str, ...]:
         """The values that have situations, in order of their first one."""
         return tuple(dict.fromkeys(self.situations["value"]))
+
+
+def is_english(language: str) -> bool:
+    """Whether the rules about English words apply to texts of a language."""
+    return "english" in language.lower()
 
 
 def embedded_editions() -> tuple[str, ...]:
@@ -86,6 +94,7 @@ def load_valueinsight(name: str | Path | None = None) -> ValueInsight:
         **tables,
         framework=framework_of(folder, facts),
         version=facts.get("version", ""),
+        language=facts.get("language", ENGLISH),
     )
 
 
@@ -100,6 +109,7 @@ def from_rows(
     *,
     framework: str = "schwartz",
     version: str = "",
+    language: str = ENGLISH,
 ) -> ValueInsight:
     """An edition from rows in memory; the same checks as for files. Raises DatasetError."""
     from datasets import Dataset
@@ -114,7 +124,7 @@ def from_rows(
     for sentence in unpaired(rows):
         raise DatasetError(f"{sentence}; it needs one of each.")
     tables = {kind: Dataset(as_table(table, kind)) for kind, table in rows.items()}
-    return ValueInsight(name, framework, version, **tables, fingerprint=fingerprint_of(rows))
+    return ValueInsight(name, framework, version, **tables, fingerprint=fingerprint_of(rows), language=language)
 
 
 def fingerprint_of(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -137,6 +147,8 @@ def edition_files(edition: ValueInsight) -> dict[str, bytes]:
             pyarrow.parquet.write_table(table.data.table, sink, compression="zstd")
             files[f"{kind}.parquet"] = sink.getvalue().to_pybytes()
     facts = {name: getattr(edition, name) for name in ("name", "framework", "version")}
+    if edition.language != ENGLISH:
+        facts["language"] = edition.language
     return {**files, _MANIFEST: canonical_json({**facts, "sha256": edition.fingerprint})}
 
 
@@ -167,7 +179,10 @@ def write_edition(edition: ValueInsight, folder: str | Path, extra: Mapping[str,
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
-    """What `edition.json` says: name, framework, version, sha256; nothing where there is none. Raises DatasetError."""
+    """What `edition.json` says: name, framework, version, language, sha256; nothing where there is none.
+
+    Raises DatasetError.
+    """
     path = folder / _MANIFEST
     if not path.is_file():
         return {}

@@ -14,6 +14,7 @@ from nnvalue.errors import InvalidInputError
 
 RESAMPLES = 10_000
 LEVEL = 0.05
+_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def _t_test(means: np.ndarray) -> float:
 
     if len(means) < 2:
         return float("nan")
-    if np.ptp(means) == 0:
-        return 1.0 if means[0] == 0 else float("nan")
+    if np.ptp(means) < _TINY:
+        return 1.0 if abs(means[0]) < _TINY else float("nan")
     return float(ttest_1samp(means, 0).pvalue)
 
 

@@ -4,7 +4,7 @@ from nnvalue.llm.client import CompletionClient, Prices, Usage, outcomes
 from nnvalue.llm.endpoint import Endpoint, EndpointOptions
 from nnvalue.llm.exchange import Backend, FromFunction, Reply, Request
 from nnvalue.llm.local import LocalModel
-from nnvalue.llm.log import AnswerLog
+from nnvalue.llm.log import AnswerLog, read_log
 
 __all__ = [
     "AnswerLog",
@@ -19,4 +19,5 @@ __all__ = [
     "Request",
     "Usage",
     "outcomes",
+    "read_log",
 ]

@@ -60,7 +60,9 @@ class Usage:
     def in_words(self) -> str:
         """The new tokens, and what they cost if that is known."""
         told = f"{self.prompt_tokens:,} tokens in, {self.completion_tokens:,} out"
-        return told if self.cost is None else f"{told}, ${self.cost:.{2 if self.cost >= 1 else 4}f}"
+        if self.cost is not None:
+            told += f", ${self.cost:.{2 if self.cost >= 1 else 4}f}"
+        return f"{told}, and {self.untold:,} answers whose tokens were not told" if self.untold else told
 
 
 class CompletionClient:
@@ -92,10 +94,14 @@ class CompletionClient:
         if self._log is not None:
             self._log.close()
 
-    def remember(self, content: bytes) -> None:
+    def remember(self, path: Path) -> None:
         """Take over the answers of another log's file. Raises ArtifactError if it is damaged."""
         if self._log is not None:
-            self._log.merge(content)
+            self._log.merge(path)
+
+    def kept(self) -> set[str]:
+        """Keys of all answers that are known."""
+        return set(self._known) if self._log is None else self._log.keys()
 
     def complete(self, requests: Sequence[Request], progress: Progress = silent) -> list[Reply]:
         """The replies, one a request and in their order. Of requests that are the same, one is asked.

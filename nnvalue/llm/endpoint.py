@@ -29,6 +29,9 @@ _FIRST_PATIENCE = 15.0  # an endpoint that never answered may be none at all
 _FAILED_IN_A_ROW = 8  # and more than are asked at once: then the trouble is not with single requests
 _NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached")
 _FILTERED = ("content_filter", "content_policy_violation")
+_MODERATED = ("moderation", "flagged")  # how OpenRouter says 403 of a text and not of a key
+_LONGEST_REASON = 300  # characters
+_ABOVE_ONE = 1e-3  # what rounding may add to the logarithm of 1
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class EndpointOptions:
     """How an endpoint is asked.
 
     concurrency: requests under way at one time.
-    timeout: seconds to wait for one answer.
+    timeout: seconds to wait for one answer, from its request to its last byte.
     attempts: how often one request is tried before it counts as failed.
     longest_wait: seconds that an endpoint may ask us to wait (Retry-After) before a request counts as failed.
     allow_http: whether plain http to another machine is allowed.
@@ -139,7 +142,7 @@ class Endpoint:
             if tries >= self.options.attempts or waits > self.options.longest_wait:
                 return Reply.failed(f"{tried.reason} ({tries} tries)")
             if tried.wait:  # it asks for patience: of us all, not of this request
-                self._resume_at = max(self._resume_at, time.monotonic() + tried.wait)
+                self._resume_at = max(self._resume_at, time.monotonic() + waits)
             elif self._stop.wait(waits):
                 return None
             pause = pause if tried.again_at_once else min(2 * pause, _LONGEST_PAUSE)
@@ -155,29 +158,45 @@ class Endpoint:
         """One try: a reply, or why there is none."""
         import openai
 
-        asked_for = self._arguments(request)
+        asked_for, started = self._arguments(request), time.monotonic()
         # A provider that knows the header does not charge twice for an answer that got lost on its way.
         headers = {"Idempotency-Key": request.key(self.identity)[:64]}
         try:
-            answer = self._client.chat.completions.with_raw_response.create(**asked_for, extra_headers=headers)
-            return self._read(answer.text)
+            create = self._client.chat.completions.with_streaming_response.create
+            with create(**asked_for, extra_headers=headers) as answer:
+                return self._read(self._body(answer, started))
         except openai.APIStatusError as error:
             refusal = error
         except openai.APIConnectionError as error:  # timeouts are of this kind too
             cause = error.__cause__ or error
             reason = f"{type(cause).__name__}: {' '.join(str(cause).split())}"
             return _Miss(self._hide(reason), unreachable=not isinstance(error, openai.APITimeoutError))
-        except ValueError as error:  # it answered with something else than a chat completion, or with half of one
-            return _Miss(self._hide(f"unreadable answer: {' '.join(str(error).split())}"[:300]))
+        except _BrokenOff as error:
+            return _Miss(self._hide(str(error)))
+        except (ValueError, RecursionError, OverflowError) as error:  # no chat completion, or half of one
+            return _Miss(self._hide(f"unreadable answer: {' '.join(str(error).split())}")[:_LONGEST_REASON])
         # Out here, so that what is raised does not show the refusal as its context: servers quote the key in theirs.
         return self._refused(refusal, asked_for)
+
+    def _body(self, answer: Any, started: float) -> bytes:
+        """All of an answer. Raises _BrokenOff where it ends early, or takes too long however much still comes."""
+        content = bytearray()
+        try:
+            for chunk in answer.iter_bytes():
+                content += chunk
+                if time.monotonic() - started > self.options.timeout:
+                    raise TimeoutError(f"no whole answer within {self.options.timeout:g} seconds")
+        except Exception as error:  # which ones depends on the HTTP library below the openai package
+            raise _BrokenOff(f"{type(error).__name__}: {' '.join(str(error).split())}") from None
+        return bytes(content)
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         asked: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": role, "content": text} for role, text in request.messages],
-            "temperature": request.temperature,
         }
+        if "temperature" not in self.left_out:
+            asked["temperature"] = request.temperature
         asked["max_completion_tokens" if "max_tokens" in self.left_out else "max_tokens"] = request.max_tokens
         if request.temperature and "seed" not in self.left_out:
             asked["seed"] = request.sample
@@ -193,16 +212,18 @@ class Endpoint:
     def _refused(self, error: Any, asked: Mapping[str, Any]) -> Reply | _Miss:
         """What a status that is no success means: a refusal, a failure, another try, or the end of it all."""
         status, code = error.status_code, str(error.code or "")
-        told = self._hide(_words_of(error))
+        told = self._hide(_words_of(error))[:_LONGEST_REASON]  # in this order: half a key is not known as one
         where = f"{self.url} (HTTP {status}: {told})"
         if code in _NO_MONEY or status == 402:
             raise RemoteError(f"{where} has no credit left. What it answered is kept: go on when there is some.")
+        if status == 403 and any(sign in f"{code} {told.lower()}" for sign in (*_FILTERED, *_MODERATED)):
+            return Reply("refused", reason=told, finish="content_filter")
         if status in (401, 403):
             kind = RefusedKeyError if self._key else MissingKeyError
             raise kind(f"{where} does not accept the API key; the environment variable for it is named by --key-env.")
         if status == 404:
             raise NotDeployedError(f"{where} has no model '{self.model}', or the URL is not its base; check both.")
-        if status in PASSING:
+        if status in PASSING or status >= 500:
             return _Miss(f"HTTP {status}: {told}", wait=retry_after(error.response.headers))
         if any(sign in code or sign in told.lower() for sign in _FILTERED):
             return Reply("refused", reason=told, finish="content_filter")
@@ -213,7 +234,7 @@ class Endpoint:
     def _asks_otherwise(self, asked: Mapping[str, Any], told: str) -> bool:
         """Whether there is another way to ask without what an endpoint complains about."""
         form = asked.get("response_format", {}).get("type")
-        ways = {name: name in asked for name in ("seed", "max_tokens", "logprobs")}
+        ways = {name: name in asked for name in ("seed", "max_tokens", "logprobs", "temperature")}
         for name, used in ways.items():
             if used and name in told:
                 self.left_out.add(name)
@@ -223,7 +244,7 @@ class Endpoint:
             return True
         return False
 
-    def _read(self, body: str) -> Reply:
+    def _read(self, body: bytes) -> Reply:
         """A chat completion as a reply. Raises ValueError for anything else."""
         data = json.loads(body)
         try:
@@ -260,6 +281,10 @@ class Endpoint:
         )
 
 
+class _BrokenOff(Exception):
+    """An answer that did not come to its end."""
+
+
 @dataclass(frozen=True)
 class _Miss:
     """A try without a reply: why, the seconds that we are asked to wait, and what kind of trouble it is."""
@@ -285,11 +310,14 @@ def _key_from(variable: str, url: str) -> ApiKey | None:
 def _words_of(error: Any) -> str:
     body = error.body if isinstance(error.body, dict) else {}
     told = body.get("message") or (body.get("error") if isinstance(body.get("error"), str) else None)
-    return " ".join(str(told or getattr(error.response, "text", "") or error).split())[:300]
+    return " ".join(str(told or getattr(error.response, "text", "") or error).split())
 
 
 def _logprobs(given: Mapping[str, Any]) -> tuple[tuple[tuple[str, float], ...], ...]:
-    return tuple(
+    told = tuple(
         tuple((str(top["token"]), float(top["logprob"])) for top in place.get("top_logprobs") or [place])
         for place in given.get("content") or ()
     )
+    if not all(value < _ABOVE_ONE for place in told for _, value in place):  # NaN is not, either
+        raise ValueError("log-probabilities above 0")
+    return told

@@ -99,7 +99,9 @@ class Reply:
 
     def without(self, hide: Callable[[str], str]) -> Reply:
         """The same with every text changed by `hide`: what must not be written anywhere is cut out."""
-        return replace(self, text=hide(self.text), reason=hide(self.reason), finish=hide(self.finish))
+        told = tuple(tuple((hide(token), value) for token, value in place) for place in self.logprobs)
+        texts = {name: hide(getattr(self, name)) for name in ("text", "reason", "finish")}
+        return replace(self, **texts, logprobs=told)
 
 
 Keep = Callable[[int, Reply], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nnvalue.errors import InvalidInputError
@@ -55,7 +56,7 @@ class LocalModel:
         from nnvalue.models import encode_prompt, next_token_logits
 
         tokenizer = self._subject.tokenizer
-        prompts = [prompt_of(request, request.key(self.identity)) for request in requests]
+        prompts = self._prompts(requests)
         told = next_token_logits(self._subject, prompts, batch_tokens=self._batch_tokens).log_softmax(-1)
         best = told.topk(min(top, told.shape[1]))
         stops = set(tokenizer.all_special_ids)
@@ -67,13 +68,19 @@ class LocalModel:
             made.append(Reply("answered", text, "", finish, length, 1, (tops,)))
         return made
 
+    def _prompts(self, requests: Sequence[Request]) -> list[Prompt]:
+        """The requests as prompts, in whose texts nothing is a special token: a judged answer must not end its turn."""
+        added = self._subject.tokenizer.added_tokens_decoder.values()
+        special = [token.content for token in added if token.special or token.content.startswith(("<", "["))]
+        return [prompt_of(_broken_up(request, special), request.key(self.identity)) for request in requests]
+
     def _replies(self, requests: Sequence[Request], temperature: float, max_tokens: int) -> list[Reply]:
         from nnvalue.models import generate_responses
         from nnvalue.steering_protocol import Sampling
 
         made = generate_responses(
             self._subject,
-            [prompt_of(request, request.key(self.identity)) for request in requests],
+            self._prompts(requests),
             sampling=Sampling(temperature) if temperature else None,
             max_new_tokens=max_tokens,
             batch_tokens=self._batch_tokens,
@@ -85,6 +92,16 @@ class LocalModel:
             )
             for response in made
         ]  # fmt: skip
+
+
+def _broken_up(request: Request, special: Sequence[str]) -> Request:
+    """The request with a blank inside of whatever its texts hold of special tokens."""
+    messages = []
+    for role, text in request.messages:
+        for token in special:
+            text = text.replace(token, f"{token[:1]} {token[1:]}") if len(token) > 1 else text
+        messages.append((role, text))
+    return replace(request, messages=tuple(messages))
 
 
 def prompt_of(request: Request, name: str) -> Prompt:

@@ -71,9 +71,13 @@ class AnswerLog:
             if reply.status != "failed":
                 self._known[key] = Reply.from_json(reply.as_json())
 
-    def merge(self, content: bytes) -> None:
-        """Take over the answers of another log that are not known here."""
-        for key, line in self._lines(content).items():
+    def keys(self) -> set[str]:
+        """Of all answers and refusals that it holds."""
+        return set(self._known)
+
+    def merge(self, path: Path) -> None:
+        """Take over the answers of another log that are not known here. Raises ArtifactError if it is damaged."""
+        for key, line in read_log(path).items():
             if key not in self._known:
                 self.put(key, line["asked"], _request(line), Reply.from_json(line["reply"]))
 
@@ -82,25 +86,33 @@ class AnswerLog:
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
             os.ftruncate(self._file, len(whole))
-        self._known = {key: Reply.from_json(line["reply"]) for key, line in self._lines(whole).items()}
+        self._known = {key: Reply.from_json(line["reply"]) for key, line in _lines(self.path, whole).items()}
 
-    def _lines(self, content: bytes) -> dict[str, dict[str, Any]]:
-        """Key -> line of every answer or refusal."""
-        found = {}
-        for number, raw in enumerate(content.splitlines(), start=1):
-            try:
-                line = json.loads(raw)
-                reply = Reply.from_json(line["reply"])
-                if line["key"] != _request(line).key(line["asked"]):
-                    raise ValueError("its key is not that of its request")
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                raise ArtifactError(
-                    f"{self.path}, line {number} is damaged ({' '.join(str(error).split())}); take that line out, and "
-                    "its request is asked again."
-                ) from None
-            if reply.status != "failed":
-                found[line["key"]] = line
-        return found
+
+def read_log(path: Path) -> dict[str, dict[str, Any]]:
+    """Key -> line of every answer or refusal in a log that nobody writes. Raises ArtifactError if it is damaged."""
+    try:
+        return _lines(path, path.read_bytes())
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _lines(path: Path, content: bytes) -> dict[str, dict[str, Any]]:
+    found = {}
+    for number, raw in enumerate(content.splitlines(), start=1):
+        try:
+            line = json.loads(raw)
+            reply = Reply.from_json(line["reply"])
+            if line["key"] != _request(line).key(line["asked"]):
+                raise ValueError("its key is not that of its request")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+            raise ArtifactError(
+                f"{path}, line {number} is damaged ({' '.join(str(error).split())}); take that line out, and "
+                "its request is asked again."
+            ) from None
+        if reply.status != "failed":
+            found[line["key"]] = line
+    return found
 
 
 def _request(line: Mapping[str, Any]) -> Request:

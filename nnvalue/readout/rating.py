@@ -92,11 +92,13 @@ class LLMJudge:
     ) -> list[Judgement | None]:
         """Judgements by expectation; None where the alternatives do not tell, and answers must be drawn."""
         requests = [Request(prompt, 0.0, 1, top_logprobs=TOP_LOGPROBS) for prompt in prompts]
+        first: list[Reply] = []
         if self.log_probabilities is None:  # one is asked first: others would all be asked in vain
-            self._find_out(self._client.complete(requests[:1]))
+            first = self._client.complete(requests[:1])
+            self._find_out(first)
             if self.log_probabilities is False:
                 return [None] * len(texts)
-        replies = self._client.complete(requests, progress)
+        replies = first + self._client.complete(requests[len(first) :], progress)
         self._find_out(replies)
         return [
             self._expected(text, request.key(self._client.backend.identity), reply)
@@ -185,7 +187,7 @@ def expected_score(
         for token, value in place:
             digit = _digit_of(token)
             if digit is not None and math.isfinite(value):
-                mass[digit] += math.exp(value)
+                mass[digit] += math.exp(min(value, 0.0))
         total, scored = sum(mass), sum(mass[1:])
         if total < ENOUGH_MASS:
             return None

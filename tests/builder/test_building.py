@@ -206,6 +206,73 @@ def test_a_writer_that_cannot_is_told_so_and_its_answers_serve_a_second_try(tmp_
     assert len(scribbler.asked) < spent + 8
 
 
+def test_a_second_run_is_refused_and_leaves_the_first_ones_answers(tmp_path, mine):
+    out, met = tmp_path / "out", []
+
+    def meanwhile(text, prompt):
+        if not met:  # nothing is answered yet
+            with pytest.raises(ArtifactError, match="Another run") as caught:
+                build_edition(Scribe(), mine, out, BuildConfig(**SMALL))
+            met.append(caught)
+        if len(met) > 8:
+            raise KeyboardInterrupt
+        met.append(text)
+        return text
+
+    scribbler = Scribe(meanwhile)
+    with pytest.raises(KeyboardInterrupt):
+        build_edition(scribbler, mine, out, BuildConfig(**SMALL))
+    assert len(lines(tmp_path / "out.work" / "answers.jsonl")) == 8
+
+
+def test_a_finished_edition_leaves_the_answers_of_another_one_alone(tmp_path, mine):
+    out, work = tmp_path / "out", tmp_path / "out.work"
+    build_edition(Scribe(), mine, out, BuildConfig(**SMALL))
+    assert not work.exists()
+
+    def stopping(text, prompt):
+        if '"travel"' in prompt:
+            raise KeyboardInterrupt
+        return text
+
+    larger = BuildConfig(**{**SMALL, "situations": 30})
+    with pytest.raises(KeyboardInterrupt):
+        build_edition(Scribe(stopping), mine, out, larger, overwrite=True)
+    kept = (work / "answers.jsonl").read_bytes()
+    assert kept
+    assert build_edition(Scribe(), mine, out, BuildConfig(**SMALL)).usage.asked == 0
+    assert (work / "answers.jsonl").read_bytes() == kept
+
+
+def test_halves_of_letters_and_line_breaks_of_texts_stop_nothing(tmp_path, mine):
+    def odd(text, prompt):
+        if '"travel"' in prompt and "emoji" not in seen:
+            seen.add("emoji")
+            return text.replace("What", "\\ud83d What")
+        if '"money"' in prompt and "refused" not in seen:
+            seen.add("refused")
+            return Reply("refused", reason="no\u2028more")
+        return text
+
+    seen = set()
+    built = build_edition(Scribe(odd), mine, tmp_path / "out", BuildConfig(**SMALL))
+    assert seen == {"emoji", "refused"}
+    assert not check_edition(tmp_path / "out").faults
+    assert build_edition(Scribe(odd), mine, tmp_path / "out", BuildConfig(**SMALL)).rejected == built.rejected
+
+
+def test_an_edition_has_the_framework_that_it_was_written_for(tmp_path, mine):
+    before = mine.read_text()
+
+    def editing(text, prompt):
+        mine.write_text(before.replace("thrift", "parsimony"))
+        return text
+
+    build_edition(Scribe(editing), mine, tmp_path / "out", BuildConfig(**SMALL))
+    assert (tmp_path / "out" / "framework.yaml").read_text() == before
+    assert not check_edition(tmp_path / "out").faults
+
+
 def test_a_model_that_speaks_no_json_is_told_apart(tmp_path, mine, organism):
     from nnvalue.llm import LocalModel
 
@@ -277,6 +344,8 @@ def test_another_language_is_asked_for_and_not_held_to_english_rules(tmp_path, m
     built = build_edition(FromFunction(write, "escriba"), mine, tmp_path / "out", config)
     assert all("Write in Spanish." in prompt for prompt in asked)
     assert not {"a negation", "praises or blames"} & set(built.rejected)
+    assert load_valueinsight(tmp_path / "out").language == "Spanish"
+    assert not check_edition(tmp_path / "out").faults  # which looks for no English negation either
 
 
 FAULTS = (

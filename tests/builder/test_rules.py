@@ -47,7 +47,24 @@ def test_rules_about_english_words_are_left_out_for_other_languages():
     text = "Tu tía no quiere vender la casa junto al lago y espera tu consejo hoy. ¿Qué haces?"
     assert pair_fault(text, text.replace("casa", "barca"), "descriptions", english=True) is not None
     assert pair_fault(text, text.replace("casa", "barca"), "descriptions", english=False) is None
-    assert length("你的姨妈把湖边的房子留给了你") == 5  # no blanks: three letters a word
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Votre tante vous laisse une maison au bord du lac et une longue liste. Que faites-vous ?",
+        "Η θεία σου σου αφήνει ένα σπίτι στη λίμνη και πολλές ευχές. Τι θα κάνεις τώρα;",
+        "你的姨妈把湖边的房子留给了你，还留下了一份很长的愿望清单，邻居请你用 PPT 介绍这所老房子，你会怎么做？",
+        "ป้าของคุณยกบ้านริมทะเลสาบให้คุณ พร้อมรายการความปรารถนายาวเหยียด คุณจะทำอย่างไร?",
+    ],
+)
+def test_texts_of_other_languages_are_measured_by_their_own_form(text):
+    assert text_fault(text, "situations", english=False) is None
+
+
+def test_words_without_blanks_between_them_are_counted_by_letters():
+    assert length("你的姨妈把湖边的房子留给了你") == 5  # three letters a word
+    assert length("用 PPT 介绍") == 2
 
 
 @given(st.lists(st.lists(st.sampled_from("abcde"), min_size=1, max_size=9), min_size=1, max_size=12))

@@ -24,6 +24,7 @@ class Say:
     refusal: str | None = None
     body: bytes | None = None  # instead of a chat completion
     cut: int | None = None  # bytes after which the connection breaks off
+    drip: float = 0.0  # seconds between blanks that come before the body
     logprobs: dict | None = None
     usage: dict | None = field(default_factory=lambda: {"prompt_tokens": 10, "completion_tokens": 5})
 
@@ -85,8 +86,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(say.status)
             for name, value in {"Content-Type": "application/json", **say.headers}.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
+            blanks = 20 if say.drip else 0
+            self.send_header("Content-Length", str(len(content) + blanks))
             self.end_headers()
+            for _ in range(blanks):
+                self.wfile.write(b" ")
+                time.sleep(say.drip)
             self.wfile.write(content if say.cut is None else content[: say.cut])
             if say.cut is not None:
                 self.close_connection = True

@@ -85,6 +85,11 @@ FAULTS = {
     "another form": Say(body=b'{"choices": [{"message": "text"}]}'),
     "a list": Say(body=b"[1, 2]"),
     "a number for a text": Say(body=b'{"choices": [{"message": {"content": 7}}]}'),
+    "deeper than a stack": Say(body=b"[" * 100_000),
+    "a probability above 1": Say(logprobs={"content": [{"token": "4", "logprob": 1000.0}]}),
+    "a number that is none": Say(logprobs={"content": [{"token": "4", "logprob": 10**400}]}),
+    "drop by drop": Say(drip=0.1),
+    "overloaded": Say(status=529),
 }
 
 
@@ -194,6 +199,33 @@ def test_log_probabilities_that_an_endpoint_does_not_tell_are_done_without():
         assert ["logprobs" in body for body in server.asked] == [True, False, False]
 
 
+def test_a_temperature_that_a_model_has_not_is_left_out():
+    def script(body, times):
+        wrong = {"message": "Only the default (1) value is supported.", "param": "temperature"}
+        return Say(status=400, error=wrong) if "temperature" in body else Say("4")
+
+    with serving(script) as server:
+        client = client_of(server, concurrency=1)
+        assert [reply.text for reply in client.complete([asking("a"), asking("b")])] == ["4", "4"]
+        assert client.backend.left_out == {"temperature"}
+        assert len(server.asked) == 3
+
+
+def test_a_text_that_a_moderator_stops_is_refused_and_the_key_is_not():
+    stopped = Say(status=403, error={"message": "Your input was flagged by the moderation"})
+    with serving(lambda body, times: stopped if said(body) == "q1" else Say()) as server:
+        replies = client_of(server).complete([asking(f"q{number}") for number in range(3)])
+    assert outcomes(replies) == {"answered": 2, "refused": 1, "failed": 0}
+
+
+def test_waits_grow_though_a_server_wants_short_ones(monkeypatch):
+    monkeypatch.setattr(endpoint_module, "_FIRST_PAUSE", 0.2)
+    with serving(lambda body, times: Say(status=429, headers={"Retry-After": "0.01"})) as server:
+        client_of(server, attempts=4, concurrency=1).complete([asking("x")])
+        pauses = [after - before for before, after in zip(server.started, server.started[1:], strict=False)]
+    assert pauses[2] > 0.6  # .8 in the mean, of which a fifth is left to chance
+
+
 def test_what_another_try_does_not_mend_ends_it_all(monkeypatch):
     for say, kind, words in (
         (Say(status=401), MissingKeyError, "--key-env"),
@@ -265,21 +297,23 @@ def test_the_key_goes_into_the_header_and_nowhere_else(monkeypatch, tmp_path, ca
     def script(body, times):  # a server that quotes the key wherever it can
         quoted = {"message": f"the key {KEY} is bad"}
         return {
-            "answer": Say(f"you said {KEY}"), "refusal": Say("", refusal=KEY), "bad": Say(status=400, error=quoted),
+            "long": Say(status=400, error={"message": "x" * 285 + KEY}),
+            "answer": Say(f"you said {KEY}", logprobs={"content": [{"token": KEY, "logprob": -1.0}]}),
+            "refusal": Say("", refusal=KEY), "bad": Say(status=400, error=quoted),
             "busy": Say(status=500, error=quoted), "who": Say(status=401, error=quoted),
         }[said(body)]  # fmt: skip
 
     with serving(script) as server:
         endpoint = Endpoint(server.url, "scribe", key_variable="MY_KEY", options=EndpointOptions(attempts=2))
         with CompletionClient(endpoint, tmp_path / "log.jsonl") as client:
-            replies = client.complete([asking(text) for text in ("answer", "refusal", "bad", "busy")])
+            replies = client.complete([asking(text) for text in ("answer", "refusal", "bad", "busy", "long")])
             with pytest.raises(RefusedKeyError) as caught:
                 client.complete([asking("who")])
         assert set(server.keys) == {f"Bearer {KEY}"}
     assert replies[0].text == "you said [API key]"
     shown = [str(caught.value), repr(caught.value.__context__), repr(replies), repr(endpoint), caplog.text]
     shown += [json.dumps(endpoint.identity), repr(vars(endpoint)), (tmp_path / "log.jsonl").read_text()]
-    assert not [text for text in shown if KEY in text]
+    assert not [text for text in shown if KEY[:9] in text]  # nor the beginning of it, where a text is cut
 
 
 SCRIPT = """
