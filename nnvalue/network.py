@@ -15,7 +15,7 @@ from nnvalue.errors import InsecureHostError, InvalidInputError
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
 """HTTP statuses that pass: worth another try after a while."""
 
-_SHORTEST_KEY = 12
+_SHORTEST_KEY = 8
 
 
 class ApiKey:
@@ -34,7 +34,7 @@ class ApiKey:
     def cut_from(self, text: str) -> str:
         """The text without the key.
 
-        One of fewer than 12 characters is a word that somebody gave to a server without keys ("none", "test"); it is
+        One of fewer than 8 characters is a word that somebody gave to a server without keys ("none", "test"); it is
         no secret, and cutting it out would spoil texts.
         """
         return text if len(self._text) < _SHORTEST_KEY else text.replace(self._text, repr(self))

@@ -61,8 +61,7 @@ def read_answers(
     said = generate_responses(
         subject, prompts, steering=[condition.steering for condition, _, _ in asked],
         sampling=Sampling(design.temperature, seed=design.seed) if design.temperature else None,
-        max_new_tokens=design.max_new_tokens, batch_tokens=batch_tokens, journal=journal,
-        journal_key=f"responses-{batch_tokens}", progress=progress,
+        max_new_tokens=design.max_new_tokens, batch_tokens=batch_tokens, journal=journal, progress=progress,
     )  # fmt: skip
     texts = [
         Text(f"{number}", row["text"], response.text, measured)
@@ -126,7 +125,7 @@ def read_items(
     shares = np.exp(
         option_log_probabilities(
             subject, prompts, asked[0][2].options, steering=[condition.steering for condition, _, _ in asked],
-            batch_tokens=batch_tokens, journal=journal, journal_key=f"options-{batch_tokens}", progress=progress,
+            batch_tokens=batch_tokens, journal=journal, progress=progress,
         ).numpy().astype(np.float64)
     )  # fmt: skip
     mass = shares.sum(1)

@@ -54,13 +54,12 @@ class Asked:
         self._seeds = [0 if sampling is None else row_seed(sampling.seed, prompt.id) for prompt in prompts]
         self._order, self._pad_id = subject.anatomy.forward_order(), subject.pad_id
 
-    def mark(self) -> str:
-        """Tells what was asked under one steering and sampling from the same under another; empty without either."""
-        if self._sampling is None and all(arm is None for arm in self._arms):
-            return ""
+    def mark(self, plan: Sequence[Sequence[int]]) -> str:
+        """Tells what was asked under one steering, sampling and plan of batches from the same under another."""
         told = {id(arm): arm.describe() for arm in self._arms if arm is not None}
         by_row = [None if arm is None else told[id(arm)] for arm in self._arms]
-        return "-" + digest([by_row, None if self._sampling is None else vars(self._sampling)])[:12]
+        drawn = None if self._sampling is None else vars(self._sampling)
+        return "-" + digest([by_row, drawn, [list(map(int, rows)) for rows in plan]])[:12]
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """Some of the prompts as a batch."""

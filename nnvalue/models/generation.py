@@ -92,7 +92,7 @@ def generate_responses(
     asked = Asked(subject, prompts, steering, sampling)
     _check_room(subject, asked.encoded, max_new_tokens)
     plan = plan_batches([len(ids) + max_new_tokens for ids in asked.encoded], batch_tokens)
-    journal_key += asked.mark()
+    journal_key += asked.mark(plan)
     responses: dict[int, Response] = {}
 
     def keep(batch: list[int], made: list[Response]) -> None:

@@ -58,7 +58,7 @@ def option_log_probabilities(
         require_single_pass(edits)
     tokens = option_tokens(subject.tokenizer, asked.put, options)
     plan = plan_batches([len(ids) for ids in asked.encoded], batch_tokens)
-    journal_key += asked.mark()
+    journal_key += asked.mark(plan)
     keys = [f"{journal_key}-{number:05d}" for number in range(len(plan))]
     known = {number for number, key in enumerate(keys) if journal is not None and journal.has_tensors(key)}
     found = torch.full((len(prompts), len(options)), torch.nan)

@@ -86,3 +86,14 @@ def test_impossible_requests_are_refused(llama):
         generate_responses(llama, PROMPTS, max_new_tokens=1020)
     with pytest.raises(InvalidInputError, match="share an id"):
         generate_responses(llama, [PROMPTS[0], PROMPTS[0]])
+
+
+@pytest.mark.parametrize("first", [200, 4096])
+def test_batches_of_another_size_are_not_taken_for_the_same(organism, tmp_path, first):
+    """A resumed run with another batch size has other batches under the same numbers."""
+    prompts = [Prompt(str(n), None, "What do you do?" * (n % 3 + 1)) for n in range(9)]
+    whole = generate_responses(organism, prompts, max_new_tokens=6)
+    with Journal(tmp_path / "work", {}) as journal:
+        generate_responses(organism, prompts, max_new_tokens=6, journal=journal, batch_tokens=first)
+        again = generate_responses(organism, prompts, max_new_tokens=6, journal=journal, batch_tokens=700)
+    assert again == whole
