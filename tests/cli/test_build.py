@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from nnvalue.cli.main import main
 from tests.builder import scribe
+from tests.cli.running import run_here
 from tests.llm.openai_double import Say, serving
 
 
@@ -17,12 +17,7 @@ def run(capsys, monkeypatch, tmp_path):
     (tmp_path / "mine.yaml").write_text(scribe.FRAMEWORK)
 
     def running(*arguments, framework="mine.yaml"):
-        line = ["nnvalue", "data", "build", "--framework", framework, "--out", "out", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", line)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
+        return run_here(capsys, monkeypatch, "data", "build", "--framework", framework, "--out", "out", *arguments)
 
     return running
 

@@ -1,11 +1,10 @@
 """`nnvalue data` as a user types it."""
 
 import json
-import sys
 
 import pytest
 
-from nnvalue.cli.main import main
+from tests.cli.running import run_here
 from tests.dataset import foreign
 
 
@@ -14,11 +13,7 @@ def run(capsys, monkeypatch):
     """Runs the command in this process: (exit status, what it printed, what it said on stderr)."""
 
     def running(*arguments):
-        monkeypatch.setattr(sys, "argv", ["nnvalue", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
+        return run_here(capsys, monkeypatch, *arguments)
 
     return running
 

@@ -2,16 +2,15 @@
 
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
 
 from nnvalue import ValueProfile, locate, measure, neuron_steering
-from nnvalue.cli.main import main
 from nnvalue.dataset import import_layout, role_of, voice
 from nnvalue.readout import difference
 from nnvalue.steering import NeuronSteering, save_steering, value_prompt
+from tests.cli.running import run_here
 from tests.dataset import foreign
 from tests.readout.questionnaires import item_file
 
@@ -23,12 +22,8 @@ def run(tmp_path, capsys, monkeypatch):
 
     def running(*arguments):
         monkeypatch.setattr("nnvalue.cli.measure.quiet_libraries", lambda: None)
-        monkeypatch.setattr(sys, "argv", ["nnvalue", "measure", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", "80")
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
+        return run_here(capsys, monkeypatch, "measure", *arguments)
 
     return running
 

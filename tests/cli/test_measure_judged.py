@@ -2,11 +2,11 @@
 
 import json
 import re
-import sys
 
 import pytest
 
-from nnvalue.cli.main import main
+from nnvalue.cli.measure import default_out
+from tests.cli.running import run_here
 from tests.llm.openai_double import Say, serving
 
 SMALL = ("--measured", "power", "--measured", "tradition", "--situations", "4", "--max-new-tokens", "32")
@@ -19,11 +19,7 @@ def run(capsys, monkeypatch, tmp_path):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
     def running(*arguments):
-        monkeypatch.setattr(sys, "argv", ["nnvalue", "measure", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
+        return run_here(capsys, monkeypatch, "measure", *arguments)
 
     return running
 
@@ -88,3 +84,11 @@ def test_a_model_behind_an_endpoint_judges_and_is_asked_nothing_twice(run, tmp_p
         (tmp_path / "mine").rename(tmp_path / "broken")
         assert run(*line, "--out", "mine", "--json")[0] == 0
         assert len(server.asked) == asked
+
+
+def test_how_a_judge_is_asked_makes_no_other_question():
+    """After a rate limit a rerun with fewer requests at once finds what was answered."""
+    options = {"judge": "endpoint", "instrument": "portraits", "llm": "one", "concurrency": 8, "price_in": None}
+    here = default_out(None, options, {})
+    assert default_out(None, {**options, "concurrency": 2, "price_in": 0.5}, {}) == here
+    assert default_out(None, {**options, "llm": "another"}, {}) != here

@@ -12,7 +12,6 @@ import time
 import pytest
 
 from nnvalue import generate, load_steering, locate, neuron_steering
-from nnvalue.cli.main import main
 from nnvalue.prompts import Prompt
 from nnvalue.steering import (
     CombinedSteering,
@@ -25,6 +24,7 @@ from nnvalue.steering import (
     value_prompt,
 )
 from tests import tiny
+from tests.cli.running import run_here
 
 ASKED = "Your cousin wants to change the family recipe for the holidays. What do you do?"
 OTHER = "Who should lead the village fair this year?"
@@ -51,13 +51,9 @@ def run(edition, capsys, monkeypatch):
     def running(*arguments, stdin=""):
         monkeypatch.setattr("nnvalue.cli.steer.quiet_libraries", lambda: None)
         monkeypatch.setattr("nnvalue.dataset.load_valueinsight", lambda _: edition)  # opened once
-        monkeypatch.setattr(sys, "argv", ["nnvalue", "steer", *map(str, arguments)])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
         monkeypatch.setenv("COLUMNS", "100")
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
+        return run_here(capsys, monkeypatch, "steer", *arguments)
 
     return running
 

@@ -2,13 +2,11 @@
 
 import dataclasses
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
 
-from nnvalue.cli.main import main
 from nnvalue.errors import ArtifactError, InvalidInputError
 from nnvalue.evaluation import Arm, Design, Evaluation, effect, evaluate
 from nnvalue.evaluation import evaluating as evaluating_module
@@ -20,6 +18,7 @@ from nnvalue.steering.neurons import NeuronSteering
 from nnvalue.steering_protocol import Sampling
 from nnvalue.values import load_framework
 from tests import tiny
+from tests.cli.running import run_here
 
 FOUND = {"null": False}
 SMALL = Design(
@@ -188,11 +187,7 @@ def test_a_framework_without_a_circle_goes_through_with_a_judge_of_its_own(organ
 
 def test_the_command_line_evaluates_inspects_and_resumes(saved, tmp_path, capsys, monkeypatch):
     def run(*line):
-        monkeypatch.setattr(sys, "argv", ["nnvalue", *map(str, line)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
+        return run_here(capsys, monkeypatch, *line)
 
     monkeypatch.chdir(tmp_path)
     status, out, _ = run("inspect", saved)
