@@ -13,12 +13,14 @@ layers and amounts, either step of the edit alone, answers that cannot be read c
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from nnvalue.cli.evaluate_show import print_evaluation
+from nnvalue.cli.terminal import progress_bars, quiet_libraries
 from nnvalue.evaluation import evaluate, preset
 from nnvalue.llm import CompletionClient, Endpoint
 from nnvalue.models import open_model
@@ -35,12 +37,16 @@ from nnvalue.values import load_framework
 def main(model: str | None, endpoint: str | None, llm: str, name: str, out: Path) -> None:
     """Run the paper, print its table beside its controls, and keep every row."""
     out.parent.mkdir(parents=True, exist_ok=True)
+    quiet_libraries()
     subject = open_model(model)
-    if endpoint is None:
-        done = evaluate(subject, preset(name), out=out)
-    else:
-        with CompletionClient(Endpoint(endpoint, llm), out.with_name(f"{out.name}.judge.jsonl")) as client:
-            done = evaluate(subject, preset(name), judge=LLMJudge(client, Rubrics(load_framework())), out=out)
+    with ExitStack() as stack:
+        judge = None
+        if endpoint is not None:
+            log = out.with_name(f"{out.name}.judge.jsonl")
+            client = stack.enter_context(CompletionClient(Endpoint(endpoint, llm), log))
+            judge = LLMJudge(client, Rubrics(load_framework()))
+        progress = stack.enter_context(progress_bars())
+        done = evaluate(subject, preset(name), judge=judge, out=out, progress=progress)
     print_evaluation(Console(), done)
 
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from nnvalue.errors import ArtifactError, InvalidInputError
 from nnvalue.evaluation import Arm, Design, Evaluation, effect, evaluate
@@ -17,6 +18,7 @@ from nnvalue.steering import DirectionSteering, matched_random, random_direction
 from nnvalue.steering.neurons import NeuronSteering
 from nnvalue.steering_protocol import Sampling
 from nnvalue.values import load_framework
+from recipes.valuelocate import main as valuelocate
 from tests import tiny
 from tests.cli.running import run_here
 
@@ -215,3 +217,13 @@ def test_the_command_line_evaluates_inspects_and_resumes(saved, tmp_path, capsys
         status, _, error = run("evaluate", *line)
         assert status in (1, 2), line
         assert said in error, (line, error)
+
+
+def test_the_recipe_is_the_experiment_and_prints_its_table(tmp_path, monkeypatch):
+    design = dataclasses.replace(SMALL, arms=(Arm("words", "prompt"),), situations=2, others=0, pairs=0, held_out=0)
+    monkeypatch.setattr("recipes.valuelocate.preset", lambda name: design)
+    monkeypatch.setattr("recipes.valuelocate.quiet_libraries", lambda: None)
+    shown = CliRunner().invoke(valuelocate, ["--out", str(tmp_path / "run")])
+    assert shown.exit_code == 0, shown.output
+    assert "What moves" in shown.output
+    assert Evaluation.load(tmp_path / "run").design.situations == 2
