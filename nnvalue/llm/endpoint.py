@@ -86,7 +86,7 @@ class Endpoint:
         self.model, self.identity = model, {"endpoint": self.url, "model": model}
         self.left_out: set[str] = set()
         self._key = _key_from(key_variable, self.url)
-        self._client = self._open()
+        self._open().close()  # whether it can be opened is told now
         self._never_answered, self._failed_in_a_row, self._stop = True, 0, threading.Event()
         self._resume_at, self._turn = 0.0, threading.Lock()
 
@@ -107,12 +107,13 @@ class Endpoint:
                     self._note(reply)
 
         pool = ThreadPoolExecutor(self.options.concurrency, thread_name_prefix="nnvalue-llm")
-        try:
-            for done in as_completed([pool.submit(one, number) for number in range(len(requests))]):
-                done.result()
-        finally:
-            self._stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+        with self._open() as self._client:
+            try:
+                for done in as_completed([pool.submit(one, number) for number in range(len(requests))]):
+                    done.result()
+            finally:
+                self._stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
 
     def _note(self, reply: Reply) -> None:
         """Stop where one request after the other fails: then it is the endpoint."""
