@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 _SIGNS = {"positive": "+", "negative": "−"}
 _LOST = ("log_perplexity_rise", "nll_rise", "yes_saying", "statements")
+_COST_WORDS = (
+    "portr.: the target's portraits; ppl: log-perplexity of the answers, unsteered; nll: of held-out sentences; "
+    "yes: yes-saying; stat.: statements about nothing that matters"
+)
 
 
 def print_evaluation(console: Console, done: Evaluation) -> None:
@@ -33,6 +37,7 @@ def print_evaluation(console: Console, done: Evaluation) -> None:
     if costs := _costs(tables):
         console.print("What it costs, mean over values and poles", style="bold")
         console.print(costs)
+        console.print(_COST_WORDS, markup=False, highlight=False)
     for arm, found in tables.leakage.items():
         for readout, one in found.items():
             console.print(f"{arm}, {readout}: {_leak_words(one)}", markup=False, highlight=False, soft_wrap=True)
@@ -67,7 +72,7 @@ def _costs(tables: Tables) -> Table | None:
         groups.setdefault((row["arm"], row["control_of"], row["dose"]), []).append(row)
     if not groups:
         return None
-    table = _table("arm", "dose", "moves", "portraits", "failed", "log ppl", "held-out", "yes", "statements")
+    table = _table("arm", "dose", "moves", "portr.", "failed", "ppl", "nll", "yes", "stat.")
     for (arm, control_of, dose), rows in groups.items():
         short = arm if control_of is None else arm.removeprefix(f"{control_of}, ").replace("random neurons", "random")
         table.add_row(
