@@ -62,6 +62,16 @@ def tensor_bytes(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any] |
     return save(plain, {_HEADER: json.dumps(header, sort_keys=True)})
 
 
+def parquet_bytes(table: Any) -> bytes:
+    """A pyarrow table as the content of a parquet file."""
+    import pyarrow
+    import pyarrow.parquet
+
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(table, sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
+
+
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and facts of a file that `write_tensors` wrote. Raises ArtifactError if missing, foreign or damaged."""
     from safetensors import SafetensorError, safe_open

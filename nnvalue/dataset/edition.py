@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnvalue.artifacts import MANIFEST, canonical_json, write_folder
+from nnvalue.artifacts import MANIFEST, canonical_json, parquet_bytes, write_folder
 from nnvalue.dataset.schema import REQUIRED, TABLES, check_rows
 from nnvalue.dataset.tables import read_table
 from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
@@ -137,15 +137,10 @@ def fingerprint_of(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 def edition_files(edition: ValueInsight) -> dict[str, bytes]:
     """An edition as files: its tables as parquet, and what it is as `edition.json`."""
-    import pyarrow
-    import pyarrow.parquet
-
     files = {}
     for kind in TABLES:
         if len(table := getattr(edition, kind)):
-            sink = pyarrow.BufferOutputStream()
-            pyarrow.parquet.write_table(table.data.table, sink, compression="zstd")
-            files[f"{kind}.parquet"] = sink.getvalue().to_pybytes()
+            files[f"{kind}.parquet"] = parquet_bytes(table.data.table)
     facts = {name: getattr(edition, name) for name in ("name", "framework", "version")}
     if edition.language != ENGLISH:
         facts["language"] = edition.language

@@ -17,9 +17,9 @@ tags: [steering, values, evaluation]
 
 *Movement*: mean over answers of (stance − the unsteered stance to the same situation, with the same noise), towards
 the asked pole; a stance lies between −1 and 1. Brackets are 95 % bootstraps over situations' cores. *Against random*:
-minus the same edits at random neurons of the same layers. *Failed*: answers that are unreadable, refused, or could not
-be judged; they count with a stance of 0. The dose is the one that moves most while failures rise by .05 at most; with *
-there is none, and it is the lowest.
+minus the same edits at random neurons of the same layers, or along a random direction. *Failed*: answers that are
+unreadable, refused, or could not be judged; they count with a stance of 0. The dose is the one that moves most while
+failures rise by .05 at most; with * there is none, and it is the lowest.
 
 | arm | value | pole | dose | movement | q | against random | failed (unsteered) | portraits |
 |---|---|---|---|---|---|---|---|---|

@@ -19,6 +19,7 @@ from nnvalue.artifacts import (
     holds,
     library_versions,
     other_settings,
+    parquet_bytes,
     read_folder,
     write_folder,
 )
@@ -214,13 +215,9 @@ def _places(out: Path | None, spec: Mapping[str, Any], overwrite: bool) -> Itera
 
 def _parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
     import pyarrow
-    import pyarrow.parquet
 
     names = dict.fromkeys(name for row in rows for name in row)
-    sink = pyarrow.BufferOutputStream()
-    table = pyarrow.table({name: pyarrow.array([row.get(name) for row in rows]) for name in names})
-    pyarrow.parquet.write_table(table, sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
+    return parquet_bytes(pyarrow.table({name: pyarrow.array([row.get(name) for row in rows]) for name in names}))
 
 
 def _read(content: bytes) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnvalue.errors import InvalidInputError
+from nnvalue.readout.bootstrap import mean_interval
 
 RESAMPLES = 10_000
 LEVEL = 0.05
@@ -50,7 +51,7 @@ def effect(differences: Sequence[float] | np.ndarray, clusters: Sequence[str], s
     """
     values, at = _clustered(differences, clusters)
     sums, counts = np.bincount(at, values), np.bincount(at)
-    low, high = _interval(sums, counts, seed)
+    low, high = mean_interval(values, clusters, RESAMPLES, seed)
     means = sums / counts
     spread = means.std(ddof=1) if len(means) > 1 else np.nan
     d = float(means.mean() / spread) if spread > 0 else float("nan")
@@ -68,16 +69,6 @@ def _clustered(values: Sequence[float] | np.ndarray, clusters: Sequence[str]) ->
         raise InvalidInputError("An effect is taken over numbers; unreadable answers count as 0, not as NaN.")
     _, at = np.unique(np.asarray(clusters), return_inverse=True)
     return values, at
-
-
-def _interval(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[float, float]:
-    """Percentile bootstrap of the mean, drawing whole clusters (Efron and Tibshirani 1993)."""
-    if len(counts) < 2:
-        return float("nan"), float("nan")
-    drawn = np.random.default_rng(seed).integers(len(counts), size=(RESAMPLES, len(counts)))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def _t_test(means: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnvalue.artifacts import canonical_json, read_folder, read_tensors, tensor_bytes, write_folder
+from nnvalue.artifacts import canonical_json, parquet_bytes, read_folder, read_tensors, tensor_bytes, write_folder
 from nnvalue.errors import ArtifactError, InvalidInputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class ValueProfile:
         files = {
             "profile.json": canonical_json(facts),
             "scores.safetensors": tensor_bytes({name: torch.tensor(array) for name, array in arrays.items()}),
-            "answers.parquet": _parquet(self.answers),
+            "answers.parquet": parquet_bytes(_table(self.answers)),
             "README.md": self._card().encode(),
         }
         write_folder(Path(folder), KIND, files)
@@ -214,12 +214,3 @@ def _table(answers: Sequence[Mapping[str, Any]]) -> Any:
 
     names = dict.fromkeys(name for row in answers for name in row)
     return pyarrow.table({name: pyarrow.array([row.get(name) for row in answers]) for name in names})
-
-
-def _parquet(answers: Sequence[Mapping[str, Any]]) -> bytes:
-    import pyarrow
-    import pyarrow.parquet
-
-    sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(_table(answers), sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
