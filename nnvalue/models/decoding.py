@@ -67,6 +67,30 @@ class Asked:
         edits = batch_edits([self.edits[row] for row in rows], self._order)
         return ids, mask, edits, [self._seeds[row] for row in rows]
 
+    def owners(self) -> list[Any]:
+        """Which prompts may share what is computed of their beginnings, by equal marks; None for one that may not.
+
+        Those of one system turn are looked at. What acts at a prompt's last position alone leaves its beginning as it
+        is; what acts everywhere is shared by prompts of the same steering; spans, which count from a prompt's first
+        token, are not shared.
+        """
+        scopes = [{str(edit.get("scope", "answer")) for _, here in edits for edit in here} for edits in self.edits]
+        acting = [None if scope <= {"answer"} else id(arm) for scope, arm in zip(scopes, self._arms, strict=True)]
+        return [
+            (prompt.system, arm) if scope <= {"answer", "all"} else None
+            for prompt, arm, scope in zip(self.put, acting, scopes, strict=True)
+        ]
+
+    def edits_of(self, rows: Sequence[int], to_the_end: bool = True) -> Edits:
+        """The edits of some prompts as those of a batch; of beginnings of them, which lack the last position."""
+        chosen = [self.edits[row] for row in rows]
+        if not to_the_end:
+            chosen = [
+                [(site, kept) for site, here in edits if (kept := [one for one in here if one.get("scope") == "all"])]
+                for edits in chosen
+            ]
+        return batch_edits(chosen, self._order)
+
     def load(self, rows: Sequence[int], steps: int = 0) -> Load:
         """What that batch costs."""
         size = len(rows) * max(len(self.encoded[row]) for row in rows)

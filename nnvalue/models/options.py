@@ -13,9 +13,9 @@ from torch import Tensor
 
 from nnvalue.artifacts import Journal
 from nnvalue.errors import InvalidInputError, ResultError
-from nnvalue.models.batching import plan_batches
 from nnvalue.models.chat import render_prompt
 from nnvalue.models.decoding import Asked
+from nnvalue.models.prefixes import levels_of, plan_shared, positions_of
 from nnvalue.models.runtime import Bundle
 from nnvalue.models.subject import Subject
 from nnvalue.progress import DETAIL, Progress, silent
@@ -26,6 +26,9 @@ from nnvalue.traces import apply_edits
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+LevelBatch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Edits]
+"""A level of `levels_of` as it travels: its ids, its own mask and that of all before it, positions, int64 `[row, token]`
+each; the rows of the level before that it goes on from; compiled edits."""
 _STAGE = "asking"
 _TAIL = 16  # characters at a prompt's end on which it depends how an answer behind it is cut into tokens
 _NONE = -1  # stands where an option has fewer first tokens than another
@@ -57,7 +60,19 @@ def option_log_probabilities(
     for edits in asked.edits:
         require_single_pass(edits)
     tokens = option_tokens(subject.tokenizer, asked.put, options)
-    plan = plan_batches([len(ids) for ids in asked.encoded], batch_tokens)
+    owners = asked.owners()
+    window = getattr(subject.config.get_text_config(), "sliding_window", None)
+    together, alone = plan_shared(asked.encoded, owners, batch_tokens, window)
+    plan = together + alone
+
+    def levels(number: int) -> list[LevelBatch]:
+        shared = owners if number < len(together) else [None] * len(prompts)
+        found = levels_of(asked.encoded, shared, plan[number], subject.pad_id)
+        return [
+            (ids, own, mask, positions_of(mask, ids.shape[1]), parents, asked.edits_of(rows, place == len(found)))
+            for place, (ids, own, mask, parents, rows) in enumerate(found, 1)
+        ]
+
     journal_key += asked.mark(plan)
     keys = [f"{journal_key}-{number:05d}" for number in range(len(plan))]
     known = {number for number, key in enumerate(keys) if journal is not None and journal.has_tensors(key)}
@@ -71,7 +86,7 @@ def option_log_probabilities(
         progress(_STAGE, done, len(prompts))
 
     def read(bundle: Bundle, backend: Any) -> list[Tensor]:
-        batches = [(*asked.batch(plan[number])[:3], tokens[plan[number]]) for number in bundle]
+        batches = [(levels(number), tokens[plan[number]]) for number in bundle]
         made = options_of_batches(subject.model, batches, backend)
         if not isinstance(made, list) or list(map(_shape, made)) != [ids[:, :, 0].shape for *_, ids in batches]:
             raise ResultError(f"{subject.runtime.name} delivered something else than what was asked of the options.")
@@ -94,27 +109,33 @@ def option_log_probabilities(
 
 
 def options_of_batches(
-    model: Any, batches: Sequence[tuple[Tensor, Tensor, Edits, Tensor]], backend: Any = None
+    model: Any, batches: Sequence[tuple[Sequence[LevelBatch], Tensor]], backend: Any = None
 ) -> list[Tensor]:
     """Log probabilities of options at the last position of every row, in one session.
 
     Args:
-        batches: of each, token ids and mask, int64 `[row, token]`, padded on the left; compiled edits; and the first
-            tokens of every option, int64 `[row, option, variant]`, −1 where there is none.
+        batches: of each, its levels (one, where its prompts share nothing), and the first tokens of every option, int64
+            `[row, option, variant]`, −1 where there is none.
 
     Returns:
-        float32 `[row, option]` a batch.
+        float32 `[row, option]` a batch, rows those of its last level.
     """
     with model.session(backend=backend):
         made = []
-        for ids, mask, edits, tokens in batches:
-            with torch.no_grad(), model.trace(ids, attention_mask=mask, use_cache=False, logits_to_keep=1):
-                apply_edits(model, edits, mask)
-                logs = torch.log_softmax(model.output.logits[:, -1].float(), -1)
-                wanted = tokens.to(logs.device)
-                each = logs.gather(1, wanted.clamp(min=0).flatten(1)).view(wanted.shape)
-                options = nnsight.save(each.masked_fill(wanted < 0, -torch.inf).logsumexp(-1).cpu())
-            made.append(options)
+        for levels, tokens in batches:
+            cache = None
+            for ids, own, mask, positions, parents, edits in levels:
+                if parents is not None:
+                    cache.batch_select_indices(parents)
+                given = {"attention_mask": mask, "position_ids": positions, "past_key_values": cache}
+                with torch.no_grad(), model.trace(ids, **given, use_cache=len(levels) > 1, logits_to_keep=1):
+                    apply_edits(model, edits, own)
+                    cache = model.output.past_key_values
+                    last = model.output.logits[:, -1].float()
+            logs = torch.log_softmax(last, -1)
+            wanted = tokens.to(logs.device)
+            each = logs.gather(1, wanted.clamp(min=0).flatten(1)).view(wanted.shape)
+            made.append(each.masked_fill(wanted < 0, -torch.inf).logsumexp(-1).cpu())
         found = nnsight.save(made)
     return found
 
