@@ -297,6 +297,12 @@ class Journal:
         """Keep a unit's tensors."""
         write_tensors(self.folder / f"{key}.safetensors", tensors)
 
+    def drop(self, prefix: str) -> None:
+        """Forget every unit whose key begins so."""
+        for path in self.folder.glob(f"{prefix}*"):
+            if path.suffix in (".json", ".safetensors") and path.name != "spec.json":
+                path.unlink(missing_ok=True)
+
     def get_tensors(self, key: str) -> dict[str, torch.Tensor]:
         """A finished unit's tensors. Raises ArtifactError if they are damaged."""
         try:

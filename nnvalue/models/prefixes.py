@@ -112,7 +112,7 @@ def _cuts(
     encoded: Sequence[Sequence[int]], owners: Sequence[Hashable] | Mapping[int, Hashable], rows: Sequence[int]
 ) -> dict[int, tuple[int, int]]:
     """Where each prompt is cut: behind what all of its owner share, and behind what its nearest neighbour shares."""
-    cuts = {row: (0, 0) for row in rows}
+    cuts = dict.fromkeys(rows, (0, 0))
     groups: dict[Hashable, list[int]] = {}
     for row in rows:
         groups.setdefault(owners[row], []).append(row)

@@ -35,6 +35,7 @@ class Question:
         item that only counts for the mean of all answers.
     unit: shared by items that are one observation: both keyings of a pair.
     query: what the text replies to.
+    closed: the item as a question that is answered yes or no, where there is one; yes agrees with the text.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Question:
     uses: tuple[tuple[str, int], ...]
     unit: str
     query: str = ""
+    closed: str = ""
 
     def put(self, form: AnswerForm) -> str:
         """The user turn that asks it."""
@@ -249,7 +251,9 @@ def item_questionnaire(edition: ValueInsight, *, form: str | None = None) -> Que
         else:
             _check_value(row["value"], theory, edition)
             suits = form or ("agreement" if row["query"] is None else "similarity")
-            first = Question(row["item"], row["text"], suits, (), row["item"], row["query"] or "")
+            first = Question(
+                row["item"], row["text"], suits, (), row["item"], row["query"] or "", row["question"] or ""
+            )
             known = found.setdefault(row["item"], first)
             use = (row["value"], 1 if row["weight"] > 0 else -1)
             if row["value"] not in dict(known.uses):

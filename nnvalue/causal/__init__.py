@@ -1,0 +1,75 @@
+"""Causal value graphs: a survey of roles in many settings, discovery, and how far the result can be believed."""
+
+from nnvalue.causal.background import Background, read_background
+from nnvalue.causal.comparing import Comparison, Measure, compare
+from nnvalue.causal.effects import TotalEffects, direct_effects, total_effects
+from nnvalue.causal.estimators import METHODS, ROWS, Rule, estimate
+from nnvalue.causal.fitting import fit_graph
+from nnvalue.causal.graph import Edge, Halves, ValueGraph
+from nnvalue.causal.marks import (
+    both_ways,
+    circles,
+    descendants,
+    marks_of,
+    marks_of_arrows,
+    reduced,
+    reduced_as_published,
+)
+from nnvalue.causal.pc import pc
+from nnvalue.causal.references import read_reference
+from nnvalue.causal.scores import Context, ScoreTable, check_table, read_scores
+from nnvalue.causal.settings import (
+    UNSTEERED,
+    Setting,
+    direction_settings,
+    neuron_settings,
+    prompt_settings,
+    unsteered,
+)
+from nnvalue.causal.survey import Survey, SurveyItem
+from nnvalue.causal.surveying import PROTOCOLS, survey
+from nnvalue.causal.yes_no import YesNo, read_answer
+
+__all__ = [
+    "METHODS",
+    "PROTOCOLS",
+    "ROWS",
+    "UNSTEERED",
+    "Background",
+    "Comparison",
+    "Context",
+    "Edge",
+    "Halves",
+    "Measure",
+    "Rule",
+    "ScoreTable",
+    "Setting",
+    "Survey",
+    "SurveyItem",
+    "TotalEffects",
+    "ValueGraph",
+    "YesNo",
+    "both_ways",
+    "check_table",
+    "circles",
+    "compare",
+    "descendants",
+    "direct_effects",
+    "direction_settings",
+    "estimate",
+    "fit_graph",
+    "marks_of",
+    "marks_of_arrows",
+    "neuron_settings",
+    "pc",
+    "prompt_settings",
+    "read_answer",
+    "read_background",
+    "read_reference",
+    "read_scores",
+    "reduced",
+    "reduced_as_published",
+    "survey",
+    "total_effects",
+    "unsteered",
+]
