@@ -37,7 +37,7 @@ class TotalEffects:
         return [value for value, row in zip(self.values, self.effects, strict=True) if not np.isfinite(row).all()]
 
     def off_target(self) -> list[tuple[str, str]]:
-        """Pairs in which steering either one moves the other: in an acyclic model, interventions that hit others too."""
+        """Pairs in which steering either one moves the other: in an acyclic model, steering that hits others too."""
         sure = np.where(np.isfinite(self.effects), (self.low > 0) | (self.high < 0), False)
         sure &= np.abs(np.nan_to_num(self.effects)) >= SMALLEST
         np.fill_diagonal(sure, False)
@@ -105,16 +105,15 @@ def direct_effects(found: TotalEffects, smallest: float = SMALLEST) -> tuple[np.
     """B = I − T⁻¹ `[cause, effect]`, and which of them are drawn, bool `[cause, effect]`.
 
     In a linear acyclic model T = (I − B)⁻¹, so B is what is left of each total effect when what goes through other
-    values is taken off (the inversion that `docs/causal.md` tells of). It is drawn if its 95 % bootstrap interval leaves
-    out 0 and it is `smallest` at least. Where steering hits other values, too, the inversion passes that on: see
-    `TotalEffects.off_target`.
+    values is taken off. It is drawn if its 95 % bootstrap interval leaves out 0 and it is `smallest` at least. Where
+    steering hits other values, too, the inversion passes that on: see `TotalEffects.off_target`.
 
     Raises InvalidInputError where a value is not steered or not moved, or T cannot be inverted.
     """
     if unmoved := found.unmoved():
         raise InvalidInputError(
-            f"Nothing moves {', '.join(unmoved)}: no setting steers towards it, or it does not go along. Direct effects "
-            "need every value to be moved; leave it out (--value names those to keep), or use the method jci."
+            f"Nothing moves {', '.join(unmoved)}: no setting steers towards it, or it does not go along. The method "
+            "effects needs every value to be moved; leave it out (--value names those to keep), or use jci."
         )
     if np.linalg.cond(found.effects) > _SINGULAR:
         raise InvalidInputError(

@@ -48,7 +48,7 @@ def fit_graph(
         ways: of halving roles, and items.
         rule: further settings of `Rule`: alpha, rows, background, deepest, smallest.
 
-    Raises InvalidInputError or UnknownNameError for what no graph can be told from, in one sentence and with what to do.
+    Raises InvalidInputError or UnknownNameError for what no graph can be told from.
     """
     told = Rule(method, **rule)
     table_of = _tables(data, values, kinds)
@@ -196,8 +196,8 @@ def _warnings(table: ScoreTable, marks: np.ndarray, total: TotalEffects | None) 
             pairs = ", ".join(f"{one} and {other}" for one, other in hit[:5])
             said.append(
                 f"Steering hits other values: in {len(hit)} pairs either one moves the other ({pairs}"
-                f"{', …' if len(hit) > 5 else ''}), which no acyclic graph explains; direct effects told from total ones "
-                "are not to be trusted there."
+                f"{', …' if len(hit) > 5 else ''}), which no acyclic graph explains; do not trust direct effects that "
+                "are told from total ones there."
             )
         steered = {one.value for one in table.contexts if one.side}
         if unmoved := [value for value in total.unmoved() if value in steered]:

@@ -1,7 +1,7 @@
 """Graphs as small matrices of marks, and what follows from them: arrows, descendants, circles, reductions.
 
-`marks[i, j]` is the mark at j's end of the edge between i and j: nothing, a tail, an arrowhead, or (of FCI) a circle. So
-i → j is a tail at i and a head at j, i — j two tails, and i ↔ j two heads, which also stands for both arrows of the
+`marks[i, j]` is the mark at j's end of the edge between i and j: nothing, a tail, an arrowhead, or (of FCI) a circle.
+So i → j is a tail at i and a head at j, i — j two tails, and i ↔ j two heads, which also stands for both arrows of the
 paper's graphs.
 """
 

@@ -1,9 +1,9 @@
 """The PC algorithm on linear Gaussian tests, order-independent in its skeleton.
 
-Spirtes and Glymour 1991; the stable skeleton of Colombo and Maathuis 2014 (JMLR 15, algorithm 4.1); Fisher's z of partial
-correlations; colliders in the order of their nodes, the first of two contradicting ones wins; Meek's rules 1 to 3 (1995),
-never closing a circle. The tests hold it against causal-learn, whose settings `stable=True, uc_rule=0, uc_priority=2` it
-repeats.
+Spirtes and Glymour 1991; the stable skeleton of Colombo and Maathuis 2014 (JMLR 15, algorithm 4.1); Fisher's z of
+partial correlations; colliders in the order of their nodes, the first of two contradicting ones wins; Meek's rules 1 to
+3 (1995), never closing a circle. The tests hold it against causal-learn with its settings `stable=True, uc_rule=0,
+uc_priority=2`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nnvalue.causal.background import Knowledge
 
 _LARGEST_CORRELATION = 1 - 1e-12
+_FEWEST = 4
 
 
 def pc(
@@ -60,9 +61,11 @@ def find_skeleton(
     np.fill_diagonal(adjacent, False)
     separating = np.zeros((size, size, size), dtype=bool)
     critical = norm.isf(alpha / 2)
-    for depth in itertools.count():
-        if depth > adjacent.sum(1).max(initial=0) - 1 or (deepest is not None and depth > deepest) or n - depth <= 3:
-            return adjacent, separating
+    # A test with as many rows as nodes says nothing.
+    last = min(n - _FEWEST, size if deepest is None else deepest)
+    for depth in range(last + 1):
+        if depth > adjacent.sum(1).max(initial=0) - 1:
+            break
         bar = np.tanh(critical / np.sqrt(n - depth - 3))
         frozen = adjacent.copy()
         for i, j in itertools.combinations(range(size), 2):
@@ -78,6 +81,7 @@ def find_skeleton(
                     separating[i, j, sets[parted].ravel()] = separating[j, i, sets[parted].ravel()] = True
                 if not depth:
                     break
+    return adjacent, separating
 
 
 def partial_correlations(correlations: np.ndarray, i: int, j: int, sets: np.ndarray) -> np.ndarray:

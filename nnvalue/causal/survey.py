@@ -49,7 +49,7 @@ class Survey:
     orders: option orders; a single one where there are no options.
     scores: float32 `[setting, role, item, order]`, what was answered on the scale, higher = more like the person asked,
         as the item stands and not recoded; NaN where no answer counts.
-    mass: float32, likewise: how likely the options are together.
+    mass: float32, likewise: how likely the options are together; of yes and no, 1 where it is one of the two.
     """
 
     facts: Mapping[str, Any]

@@ -143,11 +143,7 @@ class _Work:
         scores, mass = (
             np.concatenate([part[name].numpy() for part in parts], axis=1)[:, :, at] for name in ("scores", "mass")
         )
-        facts = {
-            **{name: one for name, one in spec.items() if name != "settings"},
-            "settings": digest(spec["settings"]),
-        }
-        return Survey(facts, asked.values, self.settings, tuple(names), items, orders, scores, mass)
+        return Survey(_facts(spec), asked.values, self.settings, tuple(names), items, orders, scores, mass)
 
     def _ask(
         self, asked: Questionnaire, orders: Sequence[str], block: Sequence[str], journal: Journal, done: int, of: int
@@ -168,7 +164,7 @@ class _Work:
         }  # fmt: skip
         if self.way is None:
             prompts = [
-                Prompt(f"{name}/{question.id}/{form.order}", setting.system(name, self.people[name]), question.put(form))
+                Prompt(f"{question.id}/{form.order}", setting.system(name, self.people[name]), question.put(form))
                 for setting, name, question, form in rows
             ]  # fmt: skip
             shares = np.exp(
@@ -181,8 +177,7 @@ class _Work:
             score = np.where(mass >= MIN_MASS, (shares * points).sum(1) / np.maximum(mass, 1e-12), np.nan)
         else:
             systems = [(question, setting.system(name, self.people[name])) for setting, name, question, _ in rows]
-            score = yes_no_answers(self.subject, systems, self.way, journal_key=f"asking-{done}", **settings)
-            mass = np.ones_like(score)
+            score, mass = yes_no_answers(self.subject, systems, self.way, journal_key=f"asking-{done}", **settings)
         shape = (len(block), len(self.settings), len(asked.questions), len(orders))
         return tuple(np.ascontiguousarray(one.reshape(shape).swapaxes(0, 1), dtype=np.float32) for one in (score, mass))
 
@@ -230,11 +225,15 @@ def _check_steering(subject: Subject, settings: Sequence[Setting], way: YesNo | 
                 require_single_pass(setting.steering.edits(subject.anatomy))
 
 
+def _facts(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A specification as a survey keeps it: of the settings, which stand beside it, a digest."""
+    return {**spec, "settings": digest(spec["settings"])}
+
+
 def _finished(out: Path | None, spec: Mapping[str, Any], overwrite: bool) -> Survey | None:
     if out is None or not holds(out, KIND) or overwrite:
         return None
     known = Survey.load(out)
-    expected = {**{name: one for name, one in spec.items() if name != "settings"}, "settings": digest(spec["settings"])}
-    if digest(dict(known.facts)) == digest(expected):
+    if digest(dict(known.facts)) == digest(_facts(spec)):
         return known
     raise other_settings(out, KIND)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -62,7 +62,6 @@ class YesNo:
     max_new_tokens: int = 100
     frame: str = FRAME
     scale: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    counts: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
     def describe(self) -> dict[str, Any]:
         """What it is, as JSON data."""
@@ -72,7 +71,7 @@ class YesNo:
         }  # fmt: skip
 
     def put(self, question: Question) -> str:
-        """The user turn for an item: its closed question, or the item itself and whether it is like the person asked."""
+        """The user turn for an item: its closed question, or the item and whether it is like the person asked."""
         return self.frame.replace("{question}", question.closed or _OWN.replace("{text}", question.text or ""))
 
 
@@ -86,10 +85,11 @@ def yes_no_answers(
     journal: Journal | None = None,
     journal_key: str = "asking",
     progress: Progress = silent,
-) -> np.ndarray:
-    """What was answered to each question under each system turn: 1 yes, −1 no, 0 unsure or unreadable; float64 `[row]`.
+) -> tuple[np.ndarray, np.ndarray]:
+    """What was answered to each question under each system turn, float64 `[row]` twice.
 
-    How many of each there were, and how many the judge was asked about, is counted in `way.counts`.
+    First, 1 for yes, −1 for no, and 0 for what is unsure or cannot be read, which counts as an answer between the two;
+    second, 1 for yes or no and 0 for all else.
     """
     prompts = [Prompt(f"{question.id}", system, way.put(question)) for question, system in asked]
     said = generate_responses(
@@ -105,11 +105,8 @@ def yes_no_answers(
         ]
         for at, reply in zip(open_ones, way.judge.complete(requests, progress), strict=True):
             read[at] = read_answer(reply.text) if reply.status == "answered" else None
-    found = [one or "unsure" for one in read]
-    for name in POINTS:
-        way.counts[name] = way.counts.get(name, 0) + found.count(name)
-    way.counts["not read by the rule"] = way.counts.get("not read by the rule", 0) + len(open_ones)
-    return np.array([POINTS[one] for one in found])
+    score = np.array([POINTS[one or "unsure"] for one in read])
+    return score, np.abs(score)
 
 
 def read_answer(text: str, as_published: bool = False) -> str | None:

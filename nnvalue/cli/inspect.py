@@ -14,7 +14,7 @@ import click
 @click.option("--top", type=click.IntRange(min=0), default=5, show_default=True, help="Neurons a pole to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(result: Path, values: tuple[str, ...], top: int, as_json: bool) -> None:
-    """Show a saved RESULT, a folder that `nnvalue locate`, `measure` or `evaluate` wrote."""
+    """Show a saved RESULT, a folder that `nnvalue locate`, `measure`, `evaluate`, `survey` or `graph` wrote."""
     from rich.console import Console
 
     from nnvalue.artifacts import kind_of
@@ -61,4 +61,30 @@ def _evaluation(result: Path, as_json: bool) -> None:
     print_evaluation(Console(), done)
 
 
-_OTHERS = {"profile": _profile, "evaluation": _evaluation}
+def _survey(result: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    from nnvalue.causal import Survey
+    from nnvalue.cli.survey_show import print_survey, survey_as_data
+
+    done = Survey.load(result)
+    if as_json:
+        click.echo(json.dumps({**survey_as_data(done), "out": str(result)}, ensure_ascii=False))
+        return
+    print_survey(Console(), done)
+
+
+def _graph(result: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    from nnvalue.causal import ValueGraph
+    from nnvalue.cli.graph_show import graph_as_data, print_graph
+
+    graph = ValueGraph.load(result)
+    if as_json:
+        click.echo(json.dumps({**graph_as_data(graph), "out": str(result)}, ensure_ascii=False))
+        return
+    print_graph(Console(), graph)
+
+
+_OTHERS = {"profile": _profile, "evaluation": _evaluation, "survey": _survey, "graph": _graph}

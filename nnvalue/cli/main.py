@@ -17,6 +17,8 @@ _VERBS = {
     "steer": "Answer with a value turned up or down.",
     "measure": "Which values a model holds, steered or not.",
     "evaluate": "Steer by several arms: what moves, what else, and what it costs.",
+    "survey": "Ask roles the same items in many settings.",
+    "graph": "Tell a causal value graph from a survey, and how stable it is.",
     "inspect": "Show a saved result.",
     "bake": "Write an edit into a model's weights.",
     "data": "Show, check, import and build datasets.",

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LevelBatch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Edits]
-"""A level of `levels_of` as it travels: its ids, its own mask and that of all before it, positions, int64 `[row, token]`
-each; the rows of the level before that it goes on from; compiled edits."""
+"""A level of `levels_of` as it travels: its ids, its own mask, that of all before it, too, and positions, int64 `[row,
+token]` each; the rows of the level before that it goes on from; compiled edits."""
 _STAGE = "asking"
 _TAIL = 16  # characters at a prompt's end on which it depends how an answer behind it is cut into tokens
 _NONE = -1  # stands where an option has fewer first tokens than another

@@ -8,6 +8,7 @@ level before.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -119,7 +120,7 @@ def _cuts(
     groups.pop(None, None)
     for members in groups.values():
         members = sorted(members, key=lambda row: list(encoded[row]))
-        near = [_common(encoded[one], encoded[other]) for one, other in zip(members, members[1:], strict=False)]
+        near = [_common(encoded[one], encoded[other]) for one, other in itertools.pairwise(members)]
         least = min(near, default=0)
         for place, row in enumerate(members):
             most = max(near[max(place - 1, 0) : place + 1], default=0)
