@@ -15,7 +15,7 @@ from nnvalue.causal.marks import (
     reduced,
     reduced_as_published,
 )
-from nnvalue.causal.pc import pc
+from nnvalue.causal.pc_algorithm import pc
 from nnvalue.causal.references import read_reference
 from nnvalue.causal.scores import Context, ScoreTable, check_table, read_scores
 from nnvalue.causal.settings import (

@@ -12,7 +12,7 @@ from nnvalue.causal.background import Background, Knowledge
 from nnvalue.causal.effects import SMALLEST, direct_effects, total_effects
 from nnvalue.causal.libraries import LIBRARY_METHODS
 from nnvalue.causal.marks import both_ways, heads, marks_of_arrows, reduced_as_published
-from nnvalue.causal.pc import pc
+from nnvalue.causal.pc_algorithm import pc
 from nnvalue.causal.scores import ScoreTable
 from nnvalue.errors import InvalidInputError, UnknownNameError
 

@@ -53,6 +53,7 @@ def fit_graph(
     told = Rule(method, **rule)
     table_of = _tables(data, values, kinds)
     table = table_of(None)
+    told.background.knowledge(table.values)  # what contradicts itself is told before anything else
     check_table(table)
     for name in ("resamples", "ways"):
         if (given := {"resamples": resamples, "ways": ways}[name]) < 0:

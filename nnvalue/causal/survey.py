@@ -97,22 +97,22 @@ class Survey:
         Args:
             units: take these only; all by default. NaN for a value that has none of them.
         """
-        answers = self.scores.mean(-1, dtype=np.float64)
-        middle = sum(self.scale) / 2
+        sides = self._sides(units)
+        made = np.stack([sides[:, 0], -sides[:, 1]])
+        known = np.isfinite(made).sum(0)
+        total = np.nansum(made, axis=0)
+        return np.divide(total, known, out=np.full(total.shape, np.nan), where=known > 0).transpose(1, 2, 0)
+
+    def _sides(self, units: Sequence[str] | None = None) -> np.ndarray:
+        """Mean answers above the middle of the scale, to items for and against; `[value, 2, setting, role]`."""
+        answers = self.scores.mean(-1, dtype=np.float64) - sum(self.scale) / 2
         chosen = None if units is None else set(units)
-        made = np.full((*answers.shape[:2], len(self.values)), np.nan)
-        for place, value in enumerate(self.values):
-            sides = []
-            for keying in (1, -1):
-                at = [
-                    number for number, item in enumerate(self.items)
-                    if item.value == value and item.keying == keying and (chosen is None or item.unit in chosen)
-                ]  # fmt: skip
-                if at:
-                    sides.append(keying * (_mean(answers[..., at]) - middle))
-            if sides:
-                made[..., place] = np.mean(sides, axis=0)
-        return made
+        at = {(value, keying): [] for value in self.values for keying in (1, -1)}
+        for number, item in enumerate(self.items):
+            if chosen is None or item.unit in chosen:
+                at[item.value, item.keying].append(number)
+        sides = [[_mean(answers[..., at[value, keying]]) for keying in (1, -1)] for value in self.values]
+        return np.array(sides)
 
     def one_sided(self) -> list[str]:
         """Values whose items have one keying only, so that yes-saying stays in their scores."""
@@ -120,15 +120,13 @@ class Survey:
         return [value for value, found in keyings.items() if len(found) < 2]
 
     def yes_saying(self) -> np.ndarray:
-        """Mean answer to items of both keyings alike, above the middle of the scale; float64 `[setting, role]`.
+        """Mean answer to items for and against a value, above the middle of the scale; float64 `[setting, role]`.
 
-        NaN where only one keying was asked.
+        The mean over values that were asked in both keyings; NaN where none was.
         """
-        answers = self.scores.mean(-1, dtype=np.float64)
-        keying = np.array([item.keying for item in self.items])
-        if len(set(keying.tolist())) < 2:
-            return np.full(answers.shape[:2], np.nan)
-        return (_mean(answers[..., keying > 0]) + _mean(answers[..., keying < 0])) / 2 - sum(self.scale) / 2
+        sides = self._sides()
+        both = np.isfinite(sides).all(axis=(1, 2, 3))
+        return sides[both].mean((0, 1)) if both.any() else np.full(sides.shape[2:], np.nan)
 
     def table(self, units: Sequence[str] | None = None) -> ScoreTable:
         """A row for every role and setting, as discovery takes them. Raises InvalidInputError for missing cells."""

@@ -3,7 +3,7 @@
 Spirtes and Glymour 1991; the stable skeleton of Colombo and Maathuis 2014 (JMLR 15, algorithm 4.1); Fisher's z of
 partial correlations; colliders in the order of their nodes, the first of two contradicting ones wins; Meek's rules 1 to
 3 (1995), never closing a circle. The tests hold it against causal-learn with its settings `stable=True, uc_rule=0,
-uc_priority=2`.
+uc_priority=2`, which closes some.
 """
 
 from __future__ import annotations
@@ -104,35 +104,40 @@ def orient(adjacent: np.ndarray, separating: np.ndarray, forbidden: np.ndarray, 
     marks = np.where(adjacent, TAIL, NOTHING).astype(np.int8)
     for i, j in zip(*np.nonzero(adjacent & ((forbidden & ~forbidden.T) | required.T)), strict=True):
         _point(marks, j, i)
-    near = [np.flatnonzero(row).tolist() for row in adjacent]
-    size = len(marks)
-    triples = [(i, m, j) for m in range(size) for i, j in itertools.permutations(near[m], 2) if not adjacent[i, j]]
-    for i, m, j in triples:
-        if i > j or separating[i, j, m] or forbidden[i, m] or forbidden[j, m] or required[m, i] or required[m, j]:
+    for i, m, j in _triples(marks):
+        if i > j or adjacent[i, j] or separating[i, j, m]:
+            continue
+        if forbidden[i, m] or forbidden[j, m] or required[m, i] or required[m, j]:
             continue
         if not _leads(marks, m, i) and not _leads(marks, m, j):
             _point(marks, i, m)
             _point(marks, j, m)
-    _meek(marks, adjacent, triples, near, forbidden)
+    _meek(marks, adjacent, forbidden)
     return marks
 
 
-def _meek(
-    marks: np.ndarray,
-    adjacent: np.ndarray,
-    triples: list[tuple[int, int, int]],
-    near: list[list[int]],
-    forbidden: np.ndarray,
-) -> None:
+def _triples(marks: np.ndarray) -> list[tuple[int, int, int]]:
+    """Every i, m, j with i and m, and m and j adjacent, in causal-learn's order: edges by their marks, tails first."""
+    pairs = [(int(i), int(m)) for mark in (TAIL, HEAD) for m, i in np.argwhere(mark == marks.T)]
+    after: dict[int, list[int]] = {}
+    for m, j in pairs:
+        after.setdefault(m, []).append(j)
+    return [(i, m, j) for i, m in pairs for j in after[m] if j != i]
+
+
+def _meek(marks: np.ndarray, adjacent: np.ndarray, forbidden: np.ndarray) -> None:
     """Orient what must be, so that no new collider and no circle arises."""
-    size = len(marks)
-    triangles = [(i, m, j) for i in range(size) for m in near[i] for j in near[m] if j != i and adjacent[i, j]]
+    triples = _triples(marks)
+    open_ones = [(i, m, j) for i, m, j in triples if not adjacent[i, j]]
+    triangles = [(i, m, j) for i, m, j in triples if adjacent[i, j]]
+    over: dict[tuple[int, int], list[int]] = {}
+    for i, m, j in triangles:
+        over.setdefault((i, j), []).append(m)
     kites = [
         (i, one, other, end)
-        for i in range(size)
-        for end in near[i]
-        for one, other in itertools.combinations([m for m in near[i] if adjacent[m, end]], 2)
-        if not adjacent[one, other]
+        for i, one, end in triangles
+        for other in over[i, end]
+        if one < other and not adjacent[one, other]
     ]
 
     def point(cause: int, effect: int) -> bool:
@@ -146,7 +151,7 @@ def _meek(
     changed = True
     while changed:
         changed = False
-        for i, m, j in triples:
+        for i, m, j in open_ones:
             if _leads(marks, i, m) and _open(marks, m, j):
                 changed |= point(m, j)
         for i, m, j in triangles:
