@@ -97,7 +97,16 @@ def print_figures(title: str, figures: dict[str, dict[str, Any]]) -> None:
 
 def finish(name: str, result: dict[str, Any], save: bool) -> None:
     """Print the figures as one JSON line; with `save`, also keep them in `benchmarks/results/`."""
-    packages = ("nnvalue", "nnsight", "torch", "transformers", "transformer-lens", "pyvene", "steering-vectors")
+    packages = (
+        "nnvalue",
+        "nnsight",
+        "torch",
+        "transformers",
+        "transformer-lens",
+        "pyvene",
+        "steering-vectors",
+        "causal-learn",
+    )
     report = {"benchmark": name, **result, "hardware": _hardware(), "versions": {p: _version(p) for p in packages}}
     if save:
         folder = Path(__file__).parent / "results"

@@ -19,6 +19,7 @@ _HOME = {
     "ValueNeurons": "nnvalue.findings",
     "ValueProfile": "nnvalue.readout",
     "evaluate": "nnvalue.evaluation",
+    "fit_graph": "nnvalue.causal",
     "generate": "nnvalue.steering",
     "load_framework": "nnvalue.values",
     "load_steering": "nnvalue.steering",
@@ -28,6 +29,7 @@ _HOME = {
     "neuron_steering": "nnvalue.steering",
     "open_model": "nnvalue.models",
     "steered": "nnvalue.steering",
+    "survey": "nnvalue.causal",
 }
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "ValueNeurons",
     "ValueProfile",
     "evaluate",
+    "fit_graph",
     "generate",
     "load_framework",
     "load_steering",
@@ -50,9 +53,11 @@ __all__ = [
     "neuron_steering",
     "open_model",
     "steered",
+    "survey",
 ]
 
 if TYPE_CHECKING:
+    from nnvalue.causal import fit_graph, survey
     from nnvalue.dataset import ValueInsight, load_valueinsight
     from nnvalue.errors import NnvalueError
     from nnvalue.evaluation import evaluate

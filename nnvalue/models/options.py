@@ -60,19 +60,8 @@ def option_log_probabilities(
     for edits in asked.edits:
         require_single_pass(edits)
     tokens = option_tokens(subject.tokenizer, asked.put, options)
-    owners = asked.owners()
-    window = getattr(subject.config.get_text_config(), "sliding_window", None)
-    together, alone = plan_shared(asked.encoded, owners, batch_tokens, window)
-    plan = together + alone
-
-    def levels(number: int) -> list[LevelBatch]:
-        shared = owners if number < len(together) else [None] * len(prompts)
-        found = levels_of(asked.encoded, shared, plan[number], subject.pad_id)
-        return [
-            (ids, own, mask, positions_of(mask, ids.shape[1]), parents, asked.edits_of(rows, place == len(found)))
-            for place, (ids, own, mask, parents, rows) in enumerate(found, 1)
-        ]
-
+    batches = _SharedBatches(subject, asked, batch_tokens)
+    plan = batches.plan
     journal_key += asked.mark(plan)
     keys = [f"{journal_key}-{number:05d}" for number in range(len(plan))]
     known = {number for number, key in enumerate(keys) if journal is not None and journal.has_tensors(key)}
@@ -86,9 +75,9 @@ def option_log_probabilities(
         progress(_STAGE, done, len(prompts))
 
     def read(bundle: Bundle, backend: Any) -> list[Tensor]:
-        batches = [(levels(number), tokens[plan[number]]) for number in bundle]
-        made = options_of_batches(subject.model, batches, backend)
-        if not isinstance(made, list) or list(map(_shape, made)) != [ids[:, :, 0].shape for *_, ids in batches]:
+        put = [(batches.levels(number), tokens[plan[number]]) for number in bundle]
+        made = options_of_batches(subject.model, put, backend)
+        if not isinstance(made, list) or list(map(_shape, made)) != [ids[:, :, 0].shape for *_, ids in put]:
             raise ResultError(f"{subject.runtime.name} delivered something else than what was asked of the options.")
         return made
 
@@ -106,6 +95,27 @@ def option_log_probabilities(
                 journal.put_tensors(keys[number], {"options": part})
             keep(number, part)
     return found
+
+
+class _SharedBatches:
+    """Prompts in batches, those that begin alike together; `plan` names the prompts of each."""
+
+    def __init__(self, subject: Subject, asked: Asked, batch_tokens: int) -> None:
+        window = getattr(subject.config.get_text_config(), "sliding_window", None)
+        owners = asked.owners()
+        together, alone = plan_shared(asked.encoded, owners, batch_tokens, window)
+        self.plan = together + alone
+        self._owners = [owners] * len(together) + [[None] * len(owners)] * len(alone)
+        self._asked, self._pad_id = asked, subject.pad_id
+
+    def levels(self, number: int) -> list[LevelBatch]:
+        """A batch as it travels."""
+        found = levels_of(self._asked.encoded, self._owners[number], self.plan[number], self._pad_id)
+        edits = [self._asked.edits_of(rows, place == len(found)) for place, (*_, rows) in enumerate(found, 1)]
+        return [
+            (ids, own, mask, positions_of(mask, ids.shape[1]), parents, here)
+            for (ids, own, mask, parents, _), here in zip(found, edits, strict=True)
+        ]
 
 
 def options_of_batches(
