@@ -29,12 +29,14 @@ class SurveyItem:
     question: what was put; an item that tells about two values stands twice, with one question.
     keying: 1 where agreeing speaks for the value, −1 where against it.
     unit: shared by items that are one observation, such as both keyings of a pair.
+    instrument: what it belongs to.
     """
 
     question: str
     value: str
     keying: int
     unit: str
+    instrument: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +169,7 @@ class Survey:
             "value": column(2, [item.value for item in self.items]),
             "item": column(2, [item.question for item in self.items]),
             "keying": column(2, [_POLE_OF[item.keying] for item in self.items]),
+            "instrument": column(2, [item.instrument for item in self.items]),
             "unit": column(2, [item.unit for item in self.items]), "order": column(3, self.orders),
             "score": pyarrow.array(self.scores.ravel(), from_pandas=True),
             "mass": pyarrow.array(self.mass.ravel(), from_pandas=True),

@@ -33,6 +33,7 @@ _STAGE = "surveying"
 _BLOCK = {False: 2_000, True: 20_000}
 """Prompts that are asked at once, and that a kill costs at most; more where jobs wait in a queue."""
 
+Instrument = str | Path | Questionnaire
 People = Mapping[str, Role | str | None] | Sequence[Role]
 """Roles; or name -> a role, a person in words, or None for nobody in particular."""
 
@@ -42,7 +43,7 @@ def survey(
     settings: Sequence[Setting] | None = None,
     *,
     roles: People | None = None,
-    instrument: str | Path | Questionnaire = "portraits",
+    instrument: Instrument | Sequence[Instrument] = "portraits",
     dataset: ValueInsight | str | Path | None = None,
     framework: str | None = None,
     split: str = "all",
@@ -65,7 +66,8 @@ def survey(
         settings: what steers; the unsteered one is always among them. Default: a description of somebody at either pole
             of every value that the items tell about.
         roles: who is asked. Default: the first roles of the dataset.
-        instrument, dataset, framework, split, pairs, form: the items, as `nnvalue.measure` takes them.
+        instrument, dataset, framework, split, pairs, form: the items, as `nnvalue.measure` takes them; several
+            instruments of one framework and scale are asked as one.
         protocol: `options`, or a `YesNo` (`yes_no` for the plain one).
         seed: of which description a role is put under.
         out: folder to save in. Unfinished work is kept beside it, in `<out>.work`, and a run with the same settings
@@ -75,9 +77,9 @@ def survey(
     Raises NnvalueError of some kind, with what to do, for anything that a user can mend.
     """
     edition = dataset if isinstance(dataset, ValueInsight) else load_valueinsight(dataset)
-    asked = read_questionnaire(
-        instrument, dataset=edition, framework=framework, split=split, form=form, pairs=pairs
-    )  # fmt: skip
+    several = instrument if isinstance(instrument, list | tuple) else [instrument]
+    read = {"dataset": edition, "framework": framework, "split": split, "form": form, "pairs": pairs}
+    asked, source_of = _joined([read_questionnaire(one, **read) for one in several])
     way = _protocol(protocol)
     people = _people(roles, edition)
     if settings is None:
@@ -98,7 +100,7 @@ def survey(
     if (known := _finished(out, spec, overwrite)) is not None:
         return known
     subject.runtime.begin()
-    work = _Work(subject, asked, steered, people, way, batch_tokens, progress)
+    work = _Work(subject, asked, source_of, steered, people, way, batch_tokens, progress)
     with work_folder(out, spec, overwrite) as journal:
         made = work.survey(spec, journal)
         if out is not None:
@@ -112,6 +114,7 @@ class _Work:
 
     subject: Subject
     asked: Questionnaire
+    source_of: Mapping[str, str]
     settings: tuple[Setting, ...]
     people: Mapping[str, Role | str | None]
     way: YesNo | None
@@ -138,7 +141,10 @@ class _Work:
             parts.append(journal.get_tensors(key))
             self.progress(_STAGE, (start + len(block)) * each, len(names) * each)
         uses = [(number, use) for number, question in enumerate(told) for use in question.uses]
-        items = tuple(SurveyItem(told[at].id, value, keying, told[at].unit) for at, (value, keying) in uses)
+        items = tuple(
+            SurveyItem(told[at].id, value, keying, told[at].unit, self.source_of[told[at].id])
+            for at, (value, keying) in uses
+        )
         at = [number for number, _ in uses]
         scores, mass = (
             np.concatenate([part[name].numpy() for part in parts], axis=1)[:, :, at] for name in ("scores", "mass")
@@ -190,6 +196,27 @@ def _onward(progress: Progress, done: int, of: int) -> Progress:
         progress(_STAGE + mark + detail, done + here, of)
 
     return report
+
+
+def _joined(several: Sequence[Questionnaire]) -> tuple[Questionnaire, dict[str, str]]:
+    """Questionnaires as one, and which of them each question is from.
+
+    Raises InvalidInputError for none, for other frameworks or scales, and for items that share an id.
+    """
+    if not several:
+        raise InvalidInputError("There is nothing to ask; give an instrument.")
+    source_of = {question.id: one.name for one in several for question in one.questions}
+    if len(several) == 1:
+        return several[0], source_of
+    for what, of in (("framework", lambda one: one.framework.name), ("scale", lambda one: one.options)):
+        if len({of(one) for one in several}) > 1:
+            told = "; ".join(f"{one.name}: {of(one)}" for one in several)
+            raise InvalidInputError(f"Instruments of one {what} are asked together ({told}); survey them one by one.")
+    questions = tuple(
+        replace(question, unit=f"{one.name} {question.unit}") for one in several for question in one.questions
+    )
+    facts = {"kind": "several", "instruments": [one.describe() for one in several]}
+    return Questionnaire(" + ".join(one.name for one in several), several[0].framework, questions, facts), source_of
 
 
 def _protocol(given: str | YesNo) -> YesNo | None:

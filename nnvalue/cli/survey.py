@@ -31,7 +31,7 @@ _DOSES = {"neurons": 8.0, "directions": 0.5}
 @click.option("--roles", type=click.IntRange(min=1), help="Ask the first N roles of the dataset.  [default: 40]")
 @click.option("--role-file", type=_PATH, metavar="FILE", help="Ask these: .csv, .jsonl, .parquet; columns id, text.")
 @click.option("--new-roles", type=click.IntRange(min=1), help="Ask N generated roles; see --seed.")
-@click.option("--instrument", default="portraits", show_default=True, help="As in nnvalue measure.")
+@click.option("--instrument", multiple=True, help="As in nnvalue measure; repeatable.  [default: portraits]")
 @click.option("--dataset", help="Of portraits, roles and descriptions: valueinsight (default), or a folder.")
 @click.option("--split", default="all", show_default=True, help="Of portraits: test, locate or all.")
 @click.option("--pairs", default=2, show_default=True, type=click.IntRange(min=1), help="Pairs of portraits a value.")
@@ -79,13 +79,14 @@ def command(**options: Any) -> None:
     out = options["out"] or default_out(name, options, {**opening, "remote_options": None})
     edition = load_valueinsight(options["dataset"])
     people = read_people(edition, options)
-    asked = {key: options[key] for key in ("instrument", "split", "pairs", "form", "seed", "batch_tokens", "overwrite")}
+    asked = {key: options[key] for key in ("split", "pairs", "form", "seed", "batch_tokens", "overwrite")}
     quiet_libraries()
     with progress_bars() as progress, _protocol(options, out) as protocol:
         settings = read_settings(edition, options)
         subject = open_model(name, **opening)
         done = survey(
-            subject, settings, roles=people, dataset=edition, protocol=protocol, out=out, progress=progress, **asked
+            subject, settings, roles=people, instrument=options["instrument"] or ("portraits",), dataset=edition,
+            protocol=protocol, out=out, progress=progress, **asked,
         )  # fmt: skip
     if options["as_json"]:
         click.echo(json.dumps({**survey_as_data(done), "out": str(out)}, ensure_ascii=False))

@@ -11,6 +11,7 @@ from nnvalue.causal.settings import checked_settings
 from nnvalue.dataset import generate_roles, role_of, voice
 from nnvalue.errors import ArtifactError, DatasetError, InvalidInputError, ModelError, UnknownNameError
 from nnvalue.organism import named_scores
+from nnvalue.readout import read_questionnaire
 from nnvalue.readout.questionnaire import portrait_questionnaire
 from nnvalue.steering import NeuronSteering
 from tests import tiny
@@ -146,7 +147,7 @@ def test_a_saved_survey_is_the_same(done, tmp_path):
     assert [one.target for one in found.settings] == [one.target for one in done.settings]
     rows = pyarrow.parquet.read_table(tmp_path / "s" / "scores.parquet").to_pandas()
     assert list(rows.columns) == [
-        "setting", "role", "value", "item", "keying", "unit", "order", "score", "mass",
+        "setting", "role", "value", "item", "keying", "instrument", "unit", "order", "score", "mass",
     ]  # fmt: skip
     row = rows[(rows["setting"] == done.settings[3].name) & (rows["role"] == done.roles[1])].iloc[7]
     assert (row["item"], row["order"]) == (done.items[3].question, done.orders[1])
@@ -192,6 +193,28 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_found(organism, edition, ro
     assert (tmp_path / "s" / MANIFEST).stat().st_mtime_ns == before
     with pytest.raises(ArtifactError, match="other settings"):
         survey(organism, settings, **{**how, "pairs": 2})
+
+
+def test_several_instruments_are_asked_as_one(organism, edition, tmp_path):
+    """Items keep where they are from, and units of two instruments are never one."""
+    file = tmp_path / "mine.csv"
+    file.write_text("number,text\n" + "".join(f"{n},Somebody who likes the number {n}.\n" for n in range(1, 22)))
+    portraits = portrait_questionnaire(edition, split="locate", pairs=1)
+    both = [portraits, f"pvq21={file}"]
+    found = survey(organism, [], roles={"nobody": None}, instrument=both, dataset=edition)
+    assert {item.instrument for item in found.items} == {"portraits", "pvq21"}
+    assert len(found.items) == 20 + 21
+    ours, *theirs = found.units()["power"]
+    assert ours.startswith("portraits power ")
+    assert theirs == ["pvq21 2", "pvq21 17"]
+    assert found.scores.shape[2:] == (41, 2)
+    with pytest.raises(InvalidInputError, match="of one scale are asked together"):
+        survey(organism, [], instrument=[portraits, portrait_questionnaire(edition, form="choice")], dataset=edition)
+    other = read_questionnaire("portraits", dataset="moral_foundations", pairs=1)
+    with pytest.raises(InvalidInputError, match="of one framework are asked together"):
+        survey(organism, [], instrument=[portraits, other], dataset=edition)
+    with pytest.raises(InvalidInputError, match="id of its own"):
+        survey(organism, [], instrument=[portraits, portraits], dataset=edition)
 
 
 def test_anybody_can_be_asked(organism, edition):
