@@ -11,10 +11,18 @@ from nnvalue.artifacts import digest
 from nnvalue.dataset import Role, ValueInsight, voice
 from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
 from nnvalue.findings import ValueNeurons
-from nnvalue.steering import Steering, ValueDirections, direction_steering, neuron_steering
+from nnvalue.steering import (
+    Steering,
+    ValueDirections,
+    direction_steering,
+    neuron_steering,
+    pack_steering,
+    unpack_steering,
+)
 from nnvalue.values import POLES, SIGN, load_framework
 
 UNSTEERED = "unsteered"
+_FIELDS = ("name", "kind", "value", "pole", "dose", "seed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +174,26 @@ def checked_settings(settings: Iterable[Setting]) -> tuple[Setting, ...]:
     return tuple(given)
 
 
-def setting_from(facts: Mapping[str, Any]) -> Setting:
-    """What is known of a setting of a saved survey; it does not steer any more."""
-    names = ("name", "kind", "value", "pole", "dose", "seed")
-    return Setting(**{name: facts[name] for name in names})
+def packed(setting: Setting, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A setting as JSON data and tensors, so that it steers again when it is opened.
+
+    Of a steering that is not nnvalue's own, what it says of itself is kept and no more.
+    """
+    data = {name: getattr(setting, name) for name in _FIELDS} | {"descriptions": list(setting.descriptions)}
+    if setting.steering is None:
+        return data | {"steering": None}, {}
+    try:
+        state, tensors = pack_steering(setting.steering, f"s{number}")
+    except InvalidInputError:
+        return data | {"steering": {"lost": setting.steering.describe()}}, {}
+    return data | {"steering": state}, tensors
+
+
+def unpacked(data: Mapping[str, Any], number: int, tensors: Mapping[str, Any]) -> Setting:
+    """The inverse of `packed`. Raises KeyError, TypeError or ArtifactError for what is not one."""
+    state = data["steering"]
+    mine = {name: tensor for name, tensor in tensors.items() if name.startswith(f"s{number}.")}
+    steering = None if state is None or "lost" in state else unpack_steering(state, f"s{number}", mine)
+    return Setting(
+        **{name: data[name] for name in _FIELDS}, steering=steering, descriptions=tuple(data["descriptions"])
+    )

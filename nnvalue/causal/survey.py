@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from nnvalue.artifacts import canonical_json, parquet_bytes, read_folder, write_folder
+from nnvalue.artifacts import canonical_json, parquet_bytes, read_folder, read_tensors, tensor_bytes, write_folder
 from nnvalue.causal.scores import Context, ScoreTable
-from nnvalue.causal.settings import Setting, setting_from
+from nnvalue.causal.settings import Setting, packed, unpacked
 from nnvalue.errors import ArtifactError, InvalidInputError
 from nnvalue.values import SIGN
 
@@ -178,13 +178,15 @@ class Survey:
 
     def save(self, folder: str | Path) -> Path:
         """Write a folder of JSON, parquet and a README, as a whole or not at all. Raises ArtifactError."""
+        kept = [packed(setting, number) for number, setting in enumerate(self.settings)]
         head = {
             "schema": _SCHEMA, "facts": self.facts, "values": list(self.values), "roles": list(self.roles),
-            "settings": [setting.facts() for setting in self.settings], "orders": list(self.orders),
+            "settings": [data for data, _ in kept], "orders": list(self.orders),
             "items": [asdict(item) for item in self.items],
         }  # fmt: skip
         files = {
             "survey.json": canonical_json(head),
+            "steerings.safetensors": tensor_bytes({name: one for _, own in kept for name, one in own.items()}),
             "scores.parquet": parquet_bytes(self.long_table()),
             "README.md": self._card().encode(),
         }
@@ -203,7 +205,8 @@ class Survey:
             if head["schema"] != _SCHEMA:
                 raise ArtifactError(f"{folder} was written by another version of nnvalue; survey again.")
             rows = pyarrow.parquet.read_table(io.BytesIO(files["scores.parquet"]), columns=["score", "mass"])
-            settings = tuple(setting_from(one) for one in head["settings"])
+            tensors, _ = read_tensors(Path(folder) / "steerings.safetensors")
+            settings = tuple(unpacked(one, number, tensors) for number, one in enumerate(head["settings"]))
             items = tuple(SurveyItem(**one) for one in head["items"])
             shape = (len(settings), len(head["roles"]), len(items), len(head["orders"]))
             arrays = [

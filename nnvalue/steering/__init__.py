@@ -10,7 +10,14 @@ from nnvalue.steering.neurons import NeuronSteering
 from nnvalue.steering.prompts import PromptSteering, role_prompt, value_prompt
 from nnvalue.steering.recipes import OPS, Recipe
 from nnvalue.steering.steered import steered
-from nnvalue.steering.stored import from_pretrained, load_steering, push_to_hub, save_steering
+from nnvalue.steering.stored import (
+    from_pretrained,
+    load_steering,
+    pack_steering,
+    push_to_hub,
+    save_steering,
+    unpack_steering,
+)
 from nnvalue.steering.use import generate
 from nnvalue.steering_protocol import Sampling, Steering
 
@@ -35,11 +42,13 @@ __all__ = [
     "load_steering",
     "matched_random",
     "neuron_steering",
+    "pack_steering",
     "push_to_hub",
     "random_direction",
     "role_prompt",
     "save_steering",
     "split_directions",
     "steered",
+    "unpack_steering",
     "value_prompt",
 ]

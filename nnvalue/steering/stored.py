@@ -92,6 +92,23 @@ def load_steering(folder: str | Path) -> Any:
         raise ArtifactError(f"{folder} holds no steering that can be used ({' '.join(str(error).split())}).") from None
 
 
+def pack_steering(steering: Steering, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A steering as JSON settings and tensors, whose names begin with its own, to be kept within another result.
+
+    Raises InvalidInputError for one of a class that is not of nnvalue.
+    """
+    tensors: dict[str, Any] = {}
+    return _written(steering, name, tensors), tensors
+
+
+def unpack_steering(settings: Mapping[str, Any], name: str, tensors: Mapping[str, Any]) -> Any:
+    """The inverse of `pack_steering`; raises ArtifactError for what makes no sense."""
+    try:
+        return _read(settings, name, tensors)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, UnknownNameError) as error:
+        raise ArtifactError(f"There is a steering that cannot be used ({' '.join(str(error).split())}).") from None
+
+
 def push_to_hub(steering: Steering, repo_id: str, *, private: bool = True, token: str | None = None) -> str:
     """Upload a steering as a model repository of the hub; returns its address.
 

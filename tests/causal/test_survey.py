@@ -145,6 +145,7 @@ def test_a_saved_survey_is_the_same(done, tmp_path):
     assert (found.items, found.roles, found.orders) == (done.items, done.roles, done.orders)
     assert [one.facts()["name"] for one in found.settings] == [one.name for one in done.settings]
     assert [one.target for one in found.settings] == [one.target for one in done.settings]
+    assert [one.facts() for one in found.settings] == [one.facts() for one in done.settings]  # and they steer again
     rows = pyarrow.parquet.read_table(tmp_path / "s" / "scores.parquet").to_pandas()
     assert list(rows.columns) == [
         "setting", "role", "value", "item", "keying", "instrument", "unit", "order", "score", "mass",
