@@ -1,6 +1,7 @@
 """Causal value graphs: a survey of roles in many settings, discovery, and how far the result can be believed."""
 
 from nnvalue.causal.background import Background, read_background
+from nnvalue.causal.choosing import Choice, choose_intervention, choose_role, protected_values
 from nnvalue.causal.comparing import Comparison, Measure, compare
 from nnvalue.causal.effects import TotalEffects, direct_effects, total_effects
 from nnvalue.causal.estimators import METHODS, ROWS, Rule, estimate
@@ -16,6 +17,7 @@ from nnvalue.causal.marks import (
     reduced_as_published,
 )
 from nnvalue.causal.pc_algorithm import pc
+from nnvalue.causal.prediction import PredictionReport, PredictionScore, check_predictions, path_effects, predict
 from nnvalue.causal.references import read_reference
 from nnvalue.causal.scores import Context, ScoreTable, check_table, read_scores
 from nnvalue.causal.settings import (
@@ -26,6 +28,15 @@ from nnvalue.causal.settings import (
     prompt_settings,
     unsteered,
 )
+from nnvalue.causal.side_effects import (
+    SideEffects,
+    ValueSideEffects,
+    context_differences,
+    over_roles,
+    role_differences,
+    side_effects,
+)
+from nnvalue.causal.structure import Structure, StructureMeasure, of_correlations, read_people, structure
 from nnvalue.causal.survey import Survey, SurveyItem
 from nnvalue.causal.surveying import PROTOCOLS, survey
 from nnvalue.causal.yes_no import YesNo, read_answer
@@ -36,23 +47,34 @@ __all__ = [
     "ROWS",
     "UNSTEERED",
     "Background",
+    "Choice",
     "Comparison",
     "Context",
     "Edge",
     "Halves",
     "Measure",
+    "PredictionReport",
+    "PredictionScore",
     "Rule",
     "ScoreTable",
     "Setting",
+    "SideEffects",
+    "Structure",
+    "StructureMeasure",
     "Survey",
     "SurveyItem",
     "TotalEffects",
     "ValueGraph",
+    "ValueSideEffects",
     "YesNo",
     "both_ways",
+    "check_predictions",
     "check_table",
+    "choose_intervention",
+    "choose_role",
     "circles",
     "compare",
+    "context_differences",
     "descendants",
     "direct_effects",
     "direction_settings",
@@ -61,14 +83,23 @@ __all__ = [
     "marks_of",
     "marks_of_arrows",
     "neuron_settings",
+    "of_correlations",
+    "over_roles",
+    "path_effects",
     "pc",
+    "predict",
     "prompt_settings",
+    "protected_values",
     "read_answer",
     "read_background",
+    "read_people",
     "read_reference",
     "read_scores",
     "reduced",
     "reduced_as_published",
+    "role_differences",
+    "side_effects",
+    "structure",
     "survey",
     "total_effects",
     "unsteered",

@@ -58,7 +58,7 @@ def total_effects(table: ScoreTable, seed: int = 0, draws: int = DRAWS) -> Total
         raise InvalidInputError(
             f"Effects of {' and '.join(kinds)} would be mixed; keep one kind of steering (--kind {kinds[0]})."
         )
-    changes, steered = _changes(table)
+    changes, steered = changes_of(table)
     roles = changes.shape[0]
     weights = np.random.default_rng(seed).multinomial(roles, np.full(roles, 1 / roles), size=draws) / roles
     means = changes.mean(0)
@@ -75,8 +75,11 @@ def total_effects(table: ScoreTable, seed: int = 0, draws: int = DRAWS) -> Total
     return TotalEffects(table.values, effects, low, high, np.where(steered, own, np.nan), each)
 
 
-def _changes(table: ScoreTable) -> tuple[np.ndarray, np.ndarray]:
-    """Changes of every role, float64 `[role, steered, value]`, and which values are steered, bool `[value]`."""
+def changes_of(table: ScoreTable) -> tuple[np.ndarray, np.ndarray]:
+    """Changes of every role, float64 `[role, steered, value]`, and which values are steered, bool `[value]`.
+
+    Raises InvalidInputError for a role without a row in one of the settings.
+    """
     size, roles = len(table.values), len(table.roles)
     by_context = np.full((len(table.contexts), roles, size), np.nan)
     by_context[table.context, table.role] = table.scores

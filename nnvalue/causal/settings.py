@@ -12,6 +12,7 @@ from nnvalue.dataset import Role, ValueInsight, voice
 from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
 from nnvalue.findings import ValueNeurons
 from nnvalue.steering import (
+    PromptSteering,
     Steering,
     ValueDirections,
     direction_steering,
@@ -65,6 +66,18 @@ class Setting:
             return voice(role)
         drawn = random.Random(f"{self.seed}/{self.value}/{name}").randrange(len(self.descriptions))
         return voice(role, self.descriptions[drawn])
+
+    def as_steering(self, role: Role | str | None = None) -> Steering:
+        """What steers in this setting, for use elsewhere: its own steering, or the system turn of a role in it.
+
+        Raises InvalidInputError for one that does nothing, and where the steering was not saved.
+        """
+        if self.steering is not None:
+            return self.steering
+        said = self.system("nobody", role)
+        if said is None or not self.descriptions:
+            raise InvalidInputError(f"The setting '{self.name}' does nothing, or what steered in it was not saved.")
+        return PromptSteering(said, None, 1.0, {"value": self.value, "pole": self.pole, "setting": self.name})
 
     def facts(self) -> dict[str, Any]:
         """What it is, as JSON data."""

@@ -68,6 +68,7 @@ def side_effects(
     values: Sequence[str],
     *,
     form: str = "frequency",
+    least: float = 0.0,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> SideEffects:
@@ -76,7 +77,9 @@ def side_effects(
     Args:
         differences: float64 `[setting, value]`, scores in each setting minus those of the base.
         downstream: bool `[value, value]`, `ValueGraph.descendants`: which values lie downstream of which.
-        form: `frequency` as published, a value has moved if its difference is not 0; or `magnitude`, mean |difference|.
+        form: `frequency`, the share of settings in which a value moved; or `magnitude`, mean |difference|.
+        least: a value has moved if its difference is larger: 0 as published, for answers of yes and no; more for scores
+            from probabilities, which always differ by a little.
 
     Raises InvalidInputError for another shape or form, or a base that is the only setting.
     """
@@ -88,7 +91,7 @@ def side_effects(
             f"Differences are [setting, value] and a graph is [value, value]; {table.shape} and {downstream.shape} "
             f"given for {len(values)} values."
         )
-    shares, moved = _shares(table, form)
+    shares, moved = _shares(table, form, least)
     expected, unexpected = _by_value(shares, downstream)
     rng = np.random.default_rng(seed)
     gaps = np.array([_gap(*_by_value(shares, _shuffled(downstream, rng))) for _ in range(permutations)])
@@ -111,9 +114,9 @@ def side_effects(
     )  # fmt: skip
 
 
-def _shares(table: np.ndarray, form: str) -> tuple[np.ndarray, np.ndarray]:
+def _shares(table: np.ndarray, form: str, least: float) -> tuple[np.ndarray, np.ndarray]:
     """F `[target, other]`, over the settings in which the target moved; and how many those are, `[target]`."""
-    moves = np.abs(table) > _TINY
+    moves = np.abs(table) > max(least, _TINY)
     what = moves.astype(np.float64) if form == "frequency" else np.abs(table)
     counts = moves.sum(0)
     sums = moves.astype(np.float64).T @ what
@@ -182,13 +185,13 @@ def context_differences(table: ScoreTable, role: str | None = None) -> np.ndarra
 
 
 def over_roles(
-    table: ScoreTable, downstream: np.ndarray, *, form: str = "frequency", permutations: int = 200
+    table: ScoreTable, downstream: np.ndarray, *, form: str = "frequency", least: float = 0.0, permutations: int = 200
 ) -> dict[str, SideEffects]:
     """Side effects of settings in every role in turn, as the paper shows one hand-picked role; role -> figures."""
     found = {}
     for role in table.roles:
         rows = context_differences(table, role)
-        found[role] = side_effects(rows, downstream, table.values, form=form, permutations=permutations)
+        found[role] = side_effects(rows, downstream, table.values, form=form, least=least, permutations=permutations)
     return found
 
 

@@ -38,6 +38,7 @@ _RULE = ("alpha", "rows", "deepest", "smallest")
 @click.option("--contexts", metavar="NAMES", help="Of a file: keep these, by commas; none is the unsteered one.")
 @click.option("--seed", default=0, show_default=True, help="Of resamples, halves and permutations.")
 @click.option("--out", type=_PATH, help="Folder to save the graph in.  [default: SCORES.METHOD]")
+@click.option("--picture", type=_PATH, metavar="FILE", help="Draw it: .svg, .png or .pdf.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(scores: Path, **options: Any) -> None:
     r"""Tell a causal value graph from SCORES: a folder of nnvalue survey, or a file with a column for every value.
@@ -74,12 +75,25 @@ def command(scores: Path, **options: Any) -> None:
     )  # fmt: skip
     out = options["out"] or Path(f"{str(scores).rstrip('/')}.{options['method']}")
     graph.save(out)
+    if options["picture"] is not None:
+        from nnvalue.report import draw_graph
+
+        draw_graph(graph, options["picture"], framework=framework_of(data))
     if options["as_json"]:
         click.echo(json.dumps({**graph_as_data(graph, compared), "out": str(out)}, ensure_ascii=False))
         return
     console = Console()
     print_graph(console, graph, compared, options["against"])
     console.print(f"Written to {out}. Look again: nnvalue inspect {out}", soft_wrap=True, markup=False, highlight=False)
+
+
+def framework_of(data: Survey | ScoreTable) -> Any:
+    """The framework of a survey, if it comes with nnvalue; None for scores from elsewhere."""
+    from nnvalue.causal import Survey
+    from nnvalue.values import embedded_frameworks, load_framework
+
+    name = data.facts["framework"] if isinstance(data, Survey) else None
+    return load_framework(name) if name in embedded_frameworks() else None
 
 
 def read_data(scores: Path, options: Mapping[str, Any]) -> Survey | ScoreTable:

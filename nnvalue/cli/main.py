@@ -19,6 +19,8 @@ _VERBS = {
     "evaluate": "Steer by several arms: what moves, what else, and what it costs.",
     "survey": "Ask roles the same items in many settings.",
     "graph": "Tell a causal value graph from a survey, and how stable it is.",
+    "structure": "How values hang together, against the circle and people.",
+    "side-effects": "What moves beside a steered value, foretold and checked.",
     "inspect": "Show a saved result.",
     "bake": "Write an edit into a model's weights.",
     "data": "Show, check, import and build datasets.",
@@ -36,7 +38,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _VERBS:
             return None
-        return import_module(f"nnvalue.cli.{cmd_name}").command
+        return import_module(f"nnvalue.cli.{cmd_name.replace('-', '_')}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nnvalue.cli.steer_choice import Chosen, choose, chosen_as_data, print_choice
 from nnvalue.cli.steer_inputs import Doses, Layers, read_prompts
 from nnvalue.cli.steer_source import Plan, check_source, learn, read_source, read_words
 from nnvalue.cli.subjects import model_options, server_options, take_subject
@@ -31,9 +32,18 @@ _PATH = click.Path(path_type=Path)
 @click.option("--neurons", type=_PATH, metavar="RESULT", help="Steer by value neurons: a folder of nnvalue locate.")
 @click.option("--directions", type=_PATH, metavar="FOLDER", help="Steer along saved ValueDirections.")
 @click.option("--steering", metavar="FOLDER", help="A saved steering: a folder, or a repository of the hub.")
+@click.option("--survey", type=_PATH, metavar="FOLDER", help="Steer as a survey recommends for --value; see --protect.")
+@click.option(
+    "--protect", metavar="VALUES", help="With --survey: values that should stay, by commas.  [default: see docs]"
+)
+@click.option("--graph", type=_PATH, metavar="FOLDER", help="With --survey: what lies downstream is no side effect.")
+@click.option(
+    "--by", type=click.Choice(("settings", "roles")), help="With --survey: choose among.  [default: settings]"
+)
+@click.option("--penalty", type=float, help="With --survey: how much protected movement counts.  [default: 1]")
 @click.option("--describe", metavar="VALUE", help="Say a description of a person at the value's pole first.")
 @click.option("--role", help="Say a role first: words of your own, or the id of one of the dataset's.")
-@click.option("--value", help="With --neurons and --directions: which value.")
+@click.option("--value", help="With --neurons, --directions and --survey: which value.")
 @click.option("--pole", type=click.Choice(("positive", "negative")), help="Towards which pole.  [default: positive]")
 @click.option("--dose", type=float, help="How strongly; below 0 towards the other pole.  [default: 1, or as saved]")
 @click.option("--dose-sweep", type=Doses(), help="An answer for each dose of a grid, e.g. -2:2:0.5.")
@@ -71,6 +81,7 @@ def command(**options: Any) -> None:
     nnvalue steer --neurons RESULT --value power --dose 8 "Who should lead?"
     nnvalue steer --neurons RESULT --value power --direction residual --chat
     nnvalue steer --describe power --pole negative --prompts questions.txt
+    nnvalue steer --survey FOLDER --value power --protect benevolence,universalism "Who should lead?"
 
     One of --neurons, --directions and --steering goes together with --describe and --role. The dose is then that of
     the former; words are said at every dose but 0, and below 0 a description is one of the other pole.
@@ -87,12 +98,15 @@ def _steer(options: dict[str, Any]) -> None:
     check_source(options)
     prompts = read_prompts(options["prompts"], options["prompts_file"])
     name, opening = take_subject(options)
+    chosen = choose(options) if options["survey"] is not None else None
     inside, words = read_source(options), read_words(options)
+    if chosen is not None:
+        inside, words = chosen.inside, chosen.words or words
 
     from nnvalue.models import open_model
     from nnvalue.steering import save_steering
 
-    usual = 1.0 if options["steering"] is None else inside.dose
+    usual = 1.0 if inside is None or not (options["steering"] or chosen) else inside.dose
     doses = options["dose_sweep"] or (usual if options["dose"] is None else options["dose"],)
     learns = options["direction"] is not None
     for dose in () if learns else doses:
@@ -112,8 +126,12 @@ def _steer(options: dict[str, Any]) -> None:
 
         Chat(subject, plan.at, doses[0], _settings(options)).run()
     elif options["as_json"]:
-        _print_json(subject, strongest, doses, answers, options)
+        _print_json(subject, strongest, doses, answers, options, chosen)
     else:
+        if chosen is not None:
+            from rich.console import Console
+
+            print_choice(Console(), chosen)
         _print_tables(subject, strongest, answers, options)
 
 
@@ -168,13 +186,16 @@ def _answers(
     ]  # fmt: skip
 
 
-def _print_json(subject: Subject, steering: Steering, doses: Sequence[float], answers: Any, options: Any) -> None:
+def _print_json(
+    subject: Subject, steering: Steering, doses: Sequence[float], answers: Any, options: Any, chosen: Chosen | None
+) -> None:
     """Of a sweep, the steering is described at its strongest dose."""
     sampling = {name: _settings(options)[name] for name in ("temperature", "top_k", "top_p", "seed")}
     data = {
         "model": subject.identity(), "steering": steering.describe(), "doses": list(doses),
         "sampling": None if options["temperature"] is None else sampling, "answers": answers,
     }  # fmt: skip
+    data |= {} if chosen is None else {"choice": chosen_as_data(chosen)}
     click.echo(json.dumps(data | ({"saved": str(options["save"])} if options["save"] else {}), ensure_ascii=False))
 
 

@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from nnvalue.progress import Progress
     from nnvalue.steering import DirectionSteering, PromptSteering, Steering, ValueDirections
 
-_SOURCES = ("neurons", "directions", "steering")
+_SOURCES = ("neurons", "directions", "steering", "survey")
+_OF_SURVEYS = ("protect", "graph", "by", "penalty")
 _WORDS = ("describe", "role")
 _OF_NEURONS = ("mode", "top", "factor", "part", "as_published")  # they make no sense along a direction
 _BELONGS = {
     **dict.fromkeys(("direction", *_OF_NEURONS), ("neurons",)),
-    **dict.fromkeys(("value", "scope"), ("neurons", "directions")),
+    "value": ("neurons", "directions", "survey"),
+    "scope": ("neurons", "directions"),
+    **dict.fromkeys(_OF_SURVEYS, ("survey",)),
     **dict.fromkeys(("layers", "goal"), ("direction", "directions")),
-    "pole": ("neurons", "directions", "describe"),
+    "pole": ("neurons", "directions", "describe", "survey"),
     "dataset": _WORDS,
     "control": ("neurons", "steering"),
 }
@@ -34,7 +37,8 @@ def check_source(options: Mapping[str, Any]) -> None:
     sources = [name for name in _SOURCES if name in given]
     if not given.keys() & {*_SOURCES, *_WORDS}:
         raise click.UsageError(
-            "Nothing steers; give --neurons RESULT (of nnvalue locate), --directions, --steering, --describe or --role."
+            "Nothing steers; give --neurons RESULT (of nnvalue locate), --directions, --steering, --survey, --describe "
+            "or --role."
         )
     if len(sources) > 1:
         raise click.UsageError(f"{_flags(sources, 'and')} are two sources; give one of them.")
