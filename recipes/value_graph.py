@@ -55,8 +55,8 @@ def main(model: str | None, roles: int, pairs: int, split: str, resamples: int, 
         print_graph(console, graph, None if truth is None else graph.compare(truth), "the organism's causal model")
         console.print()
         if graph.total is not None:
-            draw_heat_map(graph.total, graph.values, graph.values, out / "total-effects.svg",
-                          title="moved (columns) when one is steered (rows), for a unit of its own movement")  # fmt: skip
+            title = "moved (columns) when one is steered (rows), for a unit of its own movement"
+            draw_heat_map(graph.total, graph.values, graph.values, out / "total-effects.svg", title=title)
     found = structure(done.value_scores()[0], done.values, framework)
     print_structure(console, found)
     draw_circle(found, framework, out / "circle.svg")
