@@ -9,15 +9,16 @@
   and so is the causal model behind them. Graphs by every method with stability over halves of roles and of items, and
   compared with the truth beside 10,000 shuffles of names.
 - findings: the same for settings by value neurons and by directions, for which no truth is known.
-- cost: answers per second and peak memory of a survey, of N roles and of 4 N; 200 roles × 25 settings × 10 values × 2
-  items × 2 orders as a whole; bare transformers on the same prompts for a ratio.
+- cost: a ratio to bare transformers on the same prompts; answers per second and peak memory of a survey, of N roles and
+  of 4 N; every portrait in a run that is killed and goes on; 200 roles × 25 settings × 10 values × 2 items × 2 orders.
 """
 
 from __future__ import annotations
 
-import resource
+import contextlib
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -29,7 +30,7 @@ import click
 import numpy as np
 import torch
 
-from benchmarks.measure import finish
+from benchmarks.measure import finish, paired, print_figures
 from nnvalue import load_valueinsight, locate, open_model
 from nnvalue.causal import (
     METHODS,
@@ -49,12 +50,16 @@ from nnvalue.causal import (
 )
 from nnvalue.causal.marks import HEAD, NOTHING, TAIL
 from nnvalue.causal.references import read_reference
-from nnvalue.dataset import role_of
+from nnvalue.dataset import role_of, voice
+from nnvalue.models import encode_prompt, option_log_probabilities, pad_left, plan_batches
 from nnvalue.organism import named_scores
+from nnvalue.prompts import Prompt
+from nnvalue.readout import read_questionnaire
 from nnvalue.steering import learn_directions
+from nnvalue.values.forms import forms
 
 PARTS = ("sem", "organism", "findings", "cost")
-PLACE = Path(".benchmarks/graphs")
+PLACE = Path("runs/benchmarks-graphs")
 PERMUTATIONS = 10_000
 
 
@@ -271,14 +276,25 @@ def findings(quick: bool) -> dict[str, Any]:
 
 
 def cost(quick: bool) -> dict[str, Any]:
-    """What a survey costs: in a process of its own each, so that its peak memory is its own."""
-    figures: dict[str, Any] = {}
-    plans = {"few roles": (4, 21), "four times as many": (16, 21)} | ({} if quick else {"whole": (200, 25)})
+    """What a survey costs: in a process of its own each, so that its peak memory is its own; and a ratio."""
     threads = torch.get_num_threads()
-    for name, (roles, settings) in plans.items():
-        line = [sys.executable, "-m", "benchmarks.graphs_cost", str(roles), str(settings), str(threads)]
-        made = subprocess.run(line, capture_output=True, text=True, check=True).stdout.splitlines()[-1].split()
+    figures: dict[str, Any] = {"ratio": ratio(2 if quick else 5)}
+    torch.set_num_threads(threads)
+    plans = {"few roles": (4, 21, 1, None), "four times as many": (16, 21, 1, None)}
+    if not quick:
+        plans |= {"every portrait, killed after 60 s and gone on": (1, 25, 0, 60), "whole": (200, 25, 1, None)}
+    for name, (roles, settings, pairs, killed) in plans.items():
+        with tempfile.TemporaryDirectory() as place:
+            line = [sys.executable, "-m", "benchmarks.graphs_cost"]
+            line += [*map(str, (roles, settings, pairs, threads)), f"{place}/survey"]
+            start = time.perf_counter()
+            if killed is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    subprocess.run(line, capture_output=True, check=True, timeout=killed)
+            made = subprocess.run(line, capture_output=True, text=True, check=True).stdout.splitlines()[-1].split()
+            whole = time.perf_counter() - start
         answers, seconds, cpu, memory = map(float, made)
+        seconds = whole if killed is not None else seconds
         figures[name] = {
             "roles": roles, "settings": settings, "answers": int(answers), "seconds": seconds, "cpu_s": cpu,
             "answers_per_s": answers / seconds, "peak_mib": memory, "threads": threads,
@@ -290,9 +306,32 @@ def cost(quick: bool) -> dict[str, Any]:
     return figures
 
 
-def peak_mib() -> float:
-    """The largest resident size of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def ratio(repetitions: int) -> dict[str, Any]:
+    """CPU time of a role's questionnaire against bare transformers on the same prompts, batched by length."""
+    subject, edition = open_model(), load_valueinsight()
+    person = role_of(edition.roles[0])
+    asked = read_questionnaire("portraits", dataset=edition, split="locate", pairs=4)
+    put = [(one, form) for one in asked.questions for form in forms("rating")]
+    prompts = [Prompt(f"{one.id}/{form.order}", voice(person), one.put(form)) for one, form in put]
+    model = subject.model._module
+
+    def bare() -> torch.Tensor:
+        encoded = [encode_prompt(subject.tokenizer, prompt) for prompt in prompts]
+        found = []
+        for rows in plan_batches([len(ids) for ids in encoded], 8192):
+            ids, mask = pad_left([encoded[row] for row in rows], subject.pad_id)
+            with torch.no_grad():
+                logits = model(ids, attention_mask=mask, use_cache=False, logits_to_keep=1).logits[:, -1]
+            found.append(logits.float().log_softmax(-1))
+        return torch.cat(found)
+
+    arms = {
+        "bare transformers, one pass a prompt": bare,
+        "nnvalue": lambda: option_log_probabilities(subject, prompts, asked.options),
+    }
+    figures = paired(arms, next(iter(arms)), repetitions)
+    print_figures(f"{len(prompts)} prompts of one role, organism", figures)
+    return figures
 
 
 def _told(graph: ValueGraph) -> dict[str, Any]:
