@@ -16,6 +16,7 @@ from nnvalue.values import Framework
 
 FORMATS = (".svg", ".png", ".pdf")
 _UP, _DOWN, _INK, _PALE = "#1b6ca8", "#b5452c", "#222222", "#bbbbbb"
+_HEADS = {"↔": "<|-|>", "—": "-", "o—o": "-", "o—": "-"}
 _SEEN = 0.5
 """Edges that come back in fewer bootstraps than this are drawn dashed."""
 
@@ -34,27 +35,33 @@ def draw_graph(
     edges = graph.edges()
     at = _places(graph, framework)
     figure, axes = plot(figsize=(7.5, 7.5))
+    names = {
+        value: axes.text(
+            x, y, _short(value), ha="center", va="center", fontsize=9, color=_INK, zorder=3,
+            bbox={"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": _PALE},
+        )
+        for value, (x, y) in at.items()
+    }  # fmt: skip
     largest = max((abs(edge.weight) for edge in edges), default=1.0) or 1.0
     for edge in edges:
-        both = edge.kind in ("↔", "—", "o—o")
         axes.annotate(
             "", xy=at[edge.effect], xytext=at[edge.cause],
             arrowprops={
-                "arrowstyle": "<|-|>" if edge.kind == "↔" else "-" if both else "-|>", "mutation_scale": 16,
+                "arrowstyle": _HEADS.get(edge.kind, "-|>"), "mutation_scale": 16,
                 "color": _UP if edge.weight >= 0 else _DOWN, "linewidth": 0.8 + 3.2 * abs(edge.weight) / largest,
-                "linestyle": "-" if edge.edge_frequency >= _SEEN else "--", "shrinkA": 24, "shrinkB": 26,
-                "connectionstyle": "arc3,rad=0.06",
+                "linestyle": "-" if edge.edge_frequency >= _SEEN else "--", "connectionstyle": "arc3,rad=0.06",
+                # Arrows end at the frames of the names, which are there only once they are drawn.
+                "patchA": names[edge.cause].get_bbox_patch(), "patchB": names[edge.effect].get_bbox_patch(),
+                "shrinkA": 4, "shrinkB": 4,
             },
         )  # fmt: skip
-    for value, (x, y) in at.items():
-        axes.text(x, y, _short(value), ha="center", va="center", fontsize=9, color=_INK, zorder=3,
-                  bbox={"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": _PALE})  # fmt: skip
     stable = graph.by_role
     told = f"{graph.roles} roles, {graph.contexts} contexts, {graph.resamples} bootstraps"
     if stable.ways:
         told += f"; halves of roles: skeleton F1 {stable.skeleton:.2f} (chance {stable.skeleton_chance:.2f})"
     axes.set_title(f"{title or graph.rule['method']}\n{told}", fontsize=10, color=_INK)
     _frame(axes, list(at.values()))
+    figure.canvas.draw()
     return _written(figure, path)
 
 
@@ -75,7 +82,12 @@ def draw_circle(found: Structure, framework: Framework, file: str | Path, *, tit
         axes.plot([place[0], x], [place[1], y], color=_PALE, linewidth=1)
         axes.plot(*place, marker="o", color="white", markeredgecolor=_PALE, markersize=6)
         axes.plot(x, y, marker="o", color=_UP, markersize=7)
-        axes.annotate(_short(value), (x, y), textcoords="offset points", xytext=(7, 7), fontsize=9, color=_INK)
+        away = np.array([x, y]) / max(float(np.hypot(x, y)), 1e-9)
+        axes.annotate(
+            _short(value), (x, y), textcoords="offset points", xytext=tuple(10 * away), fontsize=9, color=_INK,
+            ha="left" if away[0] > 0.3 else "right" if away[0] < -0.3 else "center",
+            va="bottom" if away[1] > 0.3 else "top" if away[1] < -0.3 else "center",
+        )  # fmt: skip
     measures = {one.name: one for one in found.measures}
     template = measures["template"]
     axes.set_title(
@@ -101,7 +113,7 @@ def draw_heat_map(
     axes.set_yticks(range(len(rows)), [_short(name) for name in rows], fontsize=8)
     for row, column in np.argwhere(np.isfinite(table)):
         loud = abs(table[row, column]) > 0.6 * largest
-        axes.text(column, row, f"{table[row, column]:+.2f}".replace("-", "−"), ha="center", va="center", fontsize=7,
+        axes.text(column, row, f"{round(table[row, column], 2) + 0.0:+.2f}".replace("-", "−"), ha="center", va="center", fontsize=7,
                   color="white" if loud else _INK)  # fmt: skip
     axes.set_title(title, fontsize=10, color=_INK)
     axes.spines[:].set_visible(False)
