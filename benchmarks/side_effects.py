@@ -82,7 +82,8 @@ def predictions(prompts: Survey, quick: bool) -> dict[str, Any]:
             print(
                 f"  {name:16} r {one.r:.2f} [{one.r_low:.2f}, {one.r_high:.2f}]  skill {one.skill:.2f} "
                 f"[{one.skill_low:.2f}, {one.skill_high:.2f}]  direction {one.direction:.2f} "
-                f"[{one.direction_low:.2f}, {one.direction_high:.2f}]  p {report.p.get(name, float('nan')):.2g}"
+                f"[{one.direction_low:.2f}, {one.direction_high:.2f}]  which {one.which:.2f} [{one.which_low:.2f}, "
+                f"{one.which_high:.2f}]  p {report.p.get(name, float('nan')):.2g}"
             )
         for name, baselines in report.better.items():
             print(f"  {name}: skill above {baselines}")

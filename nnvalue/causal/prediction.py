@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnvalue.causal.effects import changes_of, total_effects
+from nnvalue.causal.effects import TotalEffects, changes_of, total_effects
 from nnvalue.causal.estimators import Rule, estimate
 from nnvalue.causal.graph import ValueGraph
 from nnvalue.causal.marks import heads
@@ -75,6 +75,8 @@ class PredictionScore:
     r: with what was observed, over all pairs of a steered and another value; NaN where all predictions are equal.
     skill: 1 − Σ (observed − predicted)² / Σ observed²; 0 for predicting that nothing else moves, below it for worse.
     direction: share of right directions among values that moved, half a hit for predicting no movement.
+    which: how well the predicted size tells those that moved from those that did not: area under the ROC curve, .5 by
+        chance and where all predictions are equal.
     """
 
     r: float
@@ -86,6 +88,9 @@ class PredictionScore:
     direction: float
     direction_low: float
     direction_high: float
+    which: float
+    which_low: float
+    which_high: float
 
 
 @dataclass(frozen=True)
@@ -136,10 +141,10 @@ def check_predictions(
             f"'{few[0]}' has one item or pair of items; a prediction is scored on others. Survey more pairs."
         )
     rng = np.random.default_rng([seed, 3])
-    made: dict[str, list[tuple[float, float, float]]] = {}
-    shuffled: dict[str, list[float]] = {}
+    draws: dict[str, list[tuple[float, ...]]] = {}
+    p: dict[str, list[float]] = {}
     left_out: dict[str, str] = {}
-    drawn_moved, cells = [], 0
+    moved: list[int] = []
     for _ in range(ways):
         learn, hold = _split(survey, contexts, rng)
         effects = total_effects(learn, draws=50)
@@ -148,31 +153,21 @@ def check_predictions(
             raise InvalidInputError(
                 f"Settings of kind '{kind}' do not move their own values; there is nothing to predict a side of."
             )
-        predicted = _predictions(learn, effects.effects, effects.own, steered, framework, sources, left_out)
-        off = ~np.eye(len(learn.values), dtype=bool)[steered]
-        cells = int(off.sum())
-        null = [_renamed(effects.effects, effects.own, steered, rng) for _ in range(_SHUFFLES)]
+        predicted = _predictions(learn, effects, steered, framework, sources, left_out)
+        null = [_renamed(effects, steered, rng) for _ in range(_SHUFFLES)]
         changes = changes_of(hold)[0][:, steered]  # [role, steered, value]
-        observed = changes.mean(0)
-        for source, one in predicted.items():
-            if source not in (NOTHING, CIRCLE):
-                real = _skill(one[off], observed[off])
-                shuffled.setdefault(source, []).append(
-                    (1 + sum(_skill(each[off], observed[off]) >= real - _TINY for each in null)) / (1 + len(null))
-                )  # fmt: skip
+        off = ~np.eye(len(learn.values), dtype=bool)[steered]
+        for source, one in _p_values(predicted, null, changes.mean(0), off).items():
+            p.setdefault(source, []).append(one)
         for number in range(_DRAWS // ways + 1):
             weights = rng.multinomial(len(changes), np.full(len(changes), 1 / len(changes))) / len(changes)
             seen = np.einsum("r,rkv->kv", weights, changes)
             own = np.abs(seen[np.arange(len(seen)), np.flatnonzero(steered)])[:, None]
             moves = (np.abs(seen) > _MOVED * own) & off
-            drawn_moved.append(moves.sum())
-            predicted[SHUFFLED] = null[number % len(null)]
-            for source, one in predicted.items():
-                made.setdefault(source, []).append(
-                    (_r(one[off], seen[off]), _skill(one[off], seen[off]), _direction(one[moves], seen[moves]))
-                )
-    scores = {source: _score(np.array(draws)) for source, draws in made.items()}
-    skills = {source: np.array(draws)[:, 1] for source, draws in made.items()}
+            moved.append(int(moves.sum()))
+            for source, one in {**predicted, SHUFFLED: null[number % len(null)]}.items():
+                draws.setdefault(source, []).append(_figures(one, seen, moves, off))
+    skills = {source: np.array(found)[:, 1] for source, found in draws.items()}
     baselines = [name for name in (NOTHING, CIRCLE, SHUFFLED) if name in skills]
     better = {
         source: {name: _interval(skills[source] - skills[name]) for name in baselines}
@@ -180,9 +175,32 @@ def check_predictions(
         if source not in baselines
     }
     return PredictionReport(
-        kind, scores, better, {source: float(np.mean(one)) for source, one in shuffled.items()}, left_out,
-        survey.values, cells, float(np.mean(drawn_moved)), len(survey.roles), ways, seed,
+        kind, {source: _score(np.array(found)) for source, found in draws.items()}, better,
+        {source: float(np.mean(found)) for source, found in p.items()}, left_out, survey.values, int(off.sum()),
+        float(np.mean(moved)), len(survey.roles), ways, seed,
     )  # fmt: skip
+
+
+def _figures(
+    predicted: np.ndarray, seen: np.ndarray, moves: np.ndarray, off: np.ndarray
+) -> tuple[float, float, float, float]:
+    """The figures of `PredictionScore` for one draw of people."""
+    return (
+        _r(predicted[off], seen[off]), _skill(predicted[off], seen[off]), _direction(predicted[moves], seen[moves]),
+        _which(np.abs(predicted[off]), moves[off]),
+    )  # fmt: skip
+
+
+def _p_values(
+    predicted: Mapping[str, np.ndarray], null: Sequence[np.ndarray], observed: np.ndarray, off: np.ndarray
+) -> dict[str, float]:
+    """Of every source, the share of shuffled namings with a skill as high, the real one counted."""
+    chance = np.array([_skill(one[off], observed[off]) for one in null])
+    return {
+        source: float((1 + (chance >= _skill(one[off], observed[off]) - _TINY).sum()) / (1 + len(chance)))
+        for source, one in predicted.items()
+        if source not in (NOTHING, CIRCLE)
+    }
 
 
 def _split(survey: Survey, contexts: Sequence[str], rng: np.random.Generator) -> tuple[ScoreTable, ScoreTable]:
@@ -201,15 +219,14 @@ def _split(survey: Survey, contexts: Sequence[str], rng: np.random.Generator) ->
 
 def _predictions(
     table: ScoreTable,
-    effects: np.ndarray,
-    own: np.ndarray,
+    found: TotalEffects,
     steered: np.ndarray,
     framework: Framework,
     sources: Sequence[str],
     left_out: dict[str, str],
 ) -> dict[str, np.ndarray]:
     """What every source and baseline expects of each steered value, `[steered, value]`; why one is not there."""
-    amount = own[steered][:, None]
+    effects, amount = found.effects, found.own[steered][:, None]
     made = {NOTHING: np.zeros((int(steered.sum()), len(table.values)))}
     if set(table.values) <= set(framework.circle):
         near = np.cos(np.radians([[framework.distance(a, b) for b in table.values] for a in table.values]))
@@ -222,20 +239,20 @@ def _predictions(
             if source == TOTAL:
                 made[source] = amount * effects[steered]
                 continue
-            found = estimate(table, Rule(source))
-            weights = found.weights if source == "effects" else found.weights * spread[None] / spread[:, None]
-            made[source] = amount * path_effects(found.marks, weights)[steered]
+            graph = estimate(table, Rule(source))
+            weights = graph.weights if source == "effects" else graph.weights * spread[None] / spread[:, None]
+            made[source] = amount * path_effects(graph.marks, weights)[steered]
         except InvalidInputError as error:
             left_out[source] = str(error)
     return made
 
 
-def _renamed(effects: np.ndarray, own: np.ndarray, steered: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _renamed(found: TotalEffects, steered: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The total effects under shuffled names of the values, for the same steered ones."""
     known = np.flatnonzero(steered)
     order = np.arange(len(steered))
     order[known] = rng.permutation(known)
-    return own[steered][:, None] * effects[np.ix_(order, order)][steered]
+    return found.own[steered][:, None] * found.effects[np.ix_(order, order)][steered]
 
 
 def _score(draws: np.ndarray) -> PredictionScore:
@@ -258,6 +275,16 @@ def _r(predicted: np.ndarray, observed: np.ndarray) -> float:
 
 def _skill(predicted: np.ndarray, observed: np.ndarray) -> float:
     return float(1 - ((observed - predicted) ** 2).sum() / (observed**2).sum())
+
+
+def _which(sizes: np.ndarray, moved: np.ndarray) -> float:
+    """Area under the ROC curve by ranks, ties as half."""
+    from scipy.stats import rankdata
+
+    count = int(moved.sum())
+    if not 0 < count < len(moved):
+        return float("nan")
+    return float((rankdata(sizes)[moved].sum() - count * (count + 1) / 2) / (count * (len(moved) - count)))
 
 
 def _direction(predicted: np.ndarray, observed: np.ndarray) -> float:

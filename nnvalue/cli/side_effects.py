@@ -113,18 +113,18 @@ def print_predictions(console: Console, report: PredictionReport) -> None:
         f"others; {report.ways} ways of halving, {report.cells} pairs of which {report.moved:.0f} moved", "bold",
     )  # fmt: skip
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for number, name in enumerate(("foretold by", "r", "", "skill", "", "direction", "", "p")):
+    for number, name in enumerate(("foretold by", "r", "", "skill", "", "way", "which", "p")):
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
     for name, one in report.scores.items():
         table.add_row(
             name, _figure(one.r), _ends(one.r_low, one.r_high), _figure(one.skill),
-            _ends(one.skill_low, one.skill_high), _figure(one.direction), _ends(one.direction_low, one.direction_high),
+            _ends(one.skill_low, one.skill_high), _figure(one.direction), _figure(one.which),
             f"{report.p[name]:.2g}" if name in report.p else "",
         )  # fmt: skip
     console.print(table)
     say(
-        "skill: 1 − squared error over that of foretelling nothing; direction: right ones among values that moved; p: "
-        "share of shuffled names with such a skill"
+        "skill: 1 − squared error over that of foretelling nothing; way: right directions among values that moved; "
+        "which: area under the curve that tells those that move; p: share of shuffled names with such a skill"
     )
     for source, baselines in report.better.items():
         told = ", ".join(

@@ -113,8 +113,8 @@ def draw_heat_map(
     axes.set_yticks(range(len(rows)), [_short(name) for name in rows], fontsize=8)
     for row, column in np.argwhere(np.isfinite(table)):
         loud = abs(table[row, column]) > 0.6 * largest
-        axes.text(column, row, f"{round(table[row, column], 2) + 0.0:+.2f}".replace("-", "−"), ha="center", va="center", fontsize=7,
-                  color="white" if loud else _INK)  # fmt: skip
+        told = f"{round(table[row, column], 2) + 0.0:+.2f}".replace("-", "−")  # + 0.0: no minus before nothing
+        axes.text(column, row, told, ha="center", va="center", fontsize=7, color="white" if loud else _INK)
     axes.set_title(title, fontsize=10, color=_INK)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)

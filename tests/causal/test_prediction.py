@@ -91,11 +91,12 @@ def test_where_effects_are_clean_they_are_foretold(report):
         assert score.r_low > 0.9
         assert score.skill_low > 0.8
         assert score.direction > 0.95
+        assert score.which > 0.9
         for baseline in ("no graph", "circle", "shuffled names"):
             assert report.better[source][baseline][1] > 0, (source, baseline)
         assert report.p[source] < 0.02
     assert report.scores["no graph"].skill == 0
-    assert report.scores["no graph"].direction == 0.5
+    assert report.scores["no graph"].direction == report.scores["no graph"].which == 0.5
     assert (report.cells, report.roles, report.ways) == (30, 40, 4)
     assert 5 < report.moved < 30
 
