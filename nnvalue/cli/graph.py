@@ -41,7 +41,7 @@ _RULE = ("alpha", "rows", "deepest", "smallest")
 @click.option("--picture", type=_PATH, metavar="FILE", help="Draw it: .svg, .png or .pdf.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(scores: Path, **options: Any) -> None:
-    r"""Tell a causal value graph from SCORES: a folder of nnvalue survey, or a file with a column for every value.
+    """Tell a causal value graph from SCORES: a folder of nnvalue survey, or a file with a column for every value.
 
     \b
     nnvalue graph runs/… --method effects --against organism
@@ -49,7 +49,7 @@ def command(scores: Path, **options: Any) -> None:
 
     Every edge comes with its frequency over bootstraps of roles, the graph with the likeness of graphs from halves of
     the roles and of the items, and every comparison with what chance would give.
-    """
+    """  # noqa: D301 - click wants the character, so that lines stay lines
     from rich.console import Console
 
     from nnvalue.causal import fit_graph, read_background, read_reference

@@ -65,7 +65,7 @@ _NOT_HERE = dict.fromkeys(
 @server_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(**options: Any) -> None:
-    r"""Which values a model holds: by the items of a scale, or by what a judge reads in its answers.
+    """Which values a model holds: by the items of a scale, or by what a judge reads in its answers.
 
     \b
     nnvalue measure --roles 3
@@ -77,7 +77,7 @@ def command(**options: Any) -> None:
     Every item of a scale is put in two option orders, one pass each, and nothing is generated. With --judge, situations
     are answered freely and the answers judged. With a steering, the model is measured without it too. A run that was
     stopped goes on when it is started again, and a judge is asked nothing twice.
-    """
+    """  # noqa: D301 - click wants the character, so that lines stay lines
     steers, judged = check_steering(options), check_judge(options)
     name, opening = take_subject(options)
     out = options["out"] or default_out(name, options, {**opening, "remote_options": None})

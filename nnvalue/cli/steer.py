@@ -75,7 +75,7 @@ _PATH = click.Path(path_type=Path)
 @model_options
 @server_options
 def command(**options: Any) -> None:
-    r"""Answer with a value turned up or down, beside the answer as it is.
+    """Answer with a value turned up or down, beside the answer as it is.
 
     \b
     nnvalue steer --neurons RESULT --value power --dose 8 "Who should lead?"
@@ -85,7 +85,7 @@ def command(**options: Any) -> None:
 
     One of --neurons, --directions and --steering goes together with --describe and --role. The dose is then that of
     the former; words are said at every dose but 0, and below 0 a description is one of the other pole.
-    """
+    """  # noqa: D301 - click wants the character, so that lines stay lines
     try:
         _steer(options)
     except KeyboardInterrupt:

@@ -53,7 +53,7 @@ _DOSES = {"neurons": 8.0, "directions": 0.5}
 @server_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(**options: Any) -> None:
-    r"""Ask roles the same items in many settings: the table that a causal value graph is told from.
+    """Ask roles the same items in many settings: the table that a causal value graph is told from.
 
     \b
     nnvalue survey --roles 100
@@ -63,7 +63,7 @@ def command(**options: Any) -> None:
     Settings are the model as it is, and a description of somebody at either pole of every value. Items are put in both
     keyings and option orders, one pass each, and nothing is generated. A run that was stopped goes on when it is
     started again.
-    """
+    """  # noqa: D301 - click wants the character, so that lines stay lines
     from rich.console import Console
 
     from nnvalue.causal import survey

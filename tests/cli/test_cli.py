@@ -282,3 +282,13 @@ def test_methods_stand_side_by_side(tmp_path):
     assert wrong.returncode == 1
     assert "no method 'guessing'" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    "verb", ["locate", "steer", "measure", "evaluate", "survey", "graph", "structure", "side-effects"]
+)
+def test_help_keeps_its_lines(verb):
+    r"""click's mark for lines that stay lines is a character, and in a raw docstring it is none."""
+    shown = CliRunner().invoke(cli, [verb, "--help"]).output
+    assert "\\b" not in shown
+    assert all(line.startswith("  nnvalue") for line in shown.splitlines() if " nnvalue " in f" {line.strip()} "[:10])
