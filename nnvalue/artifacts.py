@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnvalue.errors import ArtifactError
+from nnvalue.errors import ArtifactError, InvalidInputError
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,15 @@ def canonical_json(data: Any) -> bytes:
 def digest(data: Any) -> str:
     """sha256 over `canonical_json(data)`."""
     return hashlib.sha256(canonical_json(data)).hexdigest()
+
+
+def plain(data: Any) -> Any:
+    """JSON data without NaN and infinities, which JSON does not know: null stands for them."""
+    if isinstance(data, Mapping):
+        return {name: plain(one) for name, one in data.items()}
+    if isinstance(data, list | tuple):
+        return [plain(one) for one in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -98,6 +108,18 @@ def read_json(path: Path) -> Any:
         raise ArtifactError(f"There is no file {path}.") from None
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path} cannot be read as JSON ({_one_line(error)}).") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """A user's YAML or JSON file. Raises InvalidInputError if it is missing or unreadable."""
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InvalidInputError(f"There is no file {path}.") from None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path} is not readable YAML: {_one_line(error)}") from None
 
 
 def write_folder(path: Path, kind: str, files: Mapping[str, bytes]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from nnvalue.artifacts import read_yaml
 from nnvalue.causal.marks import circles
 from nnvalue.errors import InvalidInputError, UnknownNameError
 
@@ -107,12 +107,7 @@ def read_background(file: str | Path) -> Background:
 def read_mapping(file: str | Path, known: set[str]) -> dict[str, Any]:
     """A YAML or JSON file with these fields, lists all of them. Raises InvalidInputError."""
     path = Path(file)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InvalidInputError(f"There is no file {path}.") from None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} is not readable YAML or JSON: {' '.join(str(error).split())}") from None
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise InvalidInputError(f"{path} must be a mapping with the fields {', '.join(sorted(known))}.")
     if unknown := sorted(set(map(str, raw)) - known):

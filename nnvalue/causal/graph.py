@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nnvalue.artifacts import canonical_json, read_folder, write_folder
+from nnvalue.artifacts import canonical_json, plain, read_folder, write_folder
 from nnvalue.causal.comparing import PERMUTATIONS, Comparison, compare
 from nnvalue.causal.marks import CIRCLE, HEAD, TAIL, circles, descendants, heads, skeleton
 from nnvalue.errors import ArtifactError, InvalidInputError
@@ -204,7 +204,7 @@ class ValueGraph:
             "values": list(self.values), "rule": dict(self.rule),
             **{name: None if one is None else _listed(one) for name, one in arrays.items()},
             **{name: getattr(self, name) for name in ("rows", "roles", "contexts", "resamples", "seed")},
-            **{name: _plain(asdict(getattr(self, name))) for name in ("by_role", "by_item")},
+            **{name: plain(asdict(getattr(self, name))) for name in ("by_role", "by_item")},
             "warnings": list(self.warnings), "source": dict(self.source),
         }  # fmt: skip
 
@@ -249,10 +249,6 @@ def _told(halves: Halves) -> str:
 
 def _listed(array: np.ndarray) -> list[list[Any]]:
     return [[one if np.isfinite(one) else None for one in row] for row in array.tolist()]
-
-
-def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: None if isinstance(one, float) and not np.isfinite(one) else one for name, one in given.items()}
 
 
 def named_arrows(graph: np.ndarray, values: Sequence[str]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnvalue.cli.terminal import plain
+from nnvalue.artifacts import plain
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,15 +53,6 @@ def progress_bars(first: str = "opening the model") -> Iterator[Any]:
             bars.update(task, rate=f"{speed:.1f}/s" if speed else "")
 
         yield report
-
-
-def plain(data: Any) -> Any:
-    """JSON data without NaN and infinities, which JSON does not know: null stands for them."""
-    if isinstance(data, dict):
-        return {name: plain(one) for name, one in data.items()}
-    if isinstance(data, list | tuple):
-        return [plain(one) for one in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def quiet_libraries() -> None:

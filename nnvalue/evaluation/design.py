@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from nnvalue.artifacts import read_yaml
 from nnvalue.dataset import SPLITS
 from nnvalue.errors import InvalidInputError, UnknownNameError
 from nnvalue.steering_protocol import Sampling, checked_dose
@@ -117,14 +116,7 @@ def read_design(file: str | Path) -> Design:
 
     Raises InvalidInputError for a file that is missing, unreadable or has a field that there is not.
     """
-    path = Path(file)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InvalidInputError(f"There is no file {path}.") from None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
-    return design_from(raw, str(path))
+    return design_from(read_yaml(Path(file)), str(file))
 
 
 def design_from(raw: Any, where: str) -> Design:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nnvalue.artifacts import plain
 from nnvalue.evaluation.conditions import AS_BUSY, DIRECTION, RANDOM
 from nnvalue.evaluation.design import UNSTEERED, Design
 from nnvalue.evaluation.leakage import against_people, along_the_circle, leakage
@@ -44,14 +45,14 @@ class Tables:
 
     def as_json(self) -> dict[str, Any]:
         """All figures as JSON data; what is not known is null."""
-        return _plain(asdict(self))
+        return plain(asdict(self))
 
     def effects_csv(self) -> str:
         """The effects as a CSV table."""
         sink = io.StringIO()
         writer = csv.DictWriter(sink, list(self.effects[0]) if self.effects else [], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(_plain(self.effects))
+        writer.writerows(plain(self.effects))
         return sink.getvalue()
 
     def card(self, facts: Mapping[str, Any]) -> str:
@@ -339,12 +340,3 @@ def _key(row: Row) -> tuple[str, str, str]:
 def _names(cell: Cell, control_of: str | None) -> dict[str, Any]:
     arm, value, pole, dose = cell
     return {"arm": arm, "control_of": control_of, "value": value, "pole": pole, "dose": dose}
-
-
-def _plain(data: Any) -> Any:
-    """The same without what JSON has not."""
-    if isinstance(data, Mapping):
-        return {name: _plain(given) for name, given in data.items()}
-    if isinstance(data, list | tuple):
-        return [_plain(given) for given in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
