@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from nnvalue.artifacts import plain
 from nnvalue.models import Response
 
 SHAPES = {
@@ -107,7 +108,8 @@ def finish(name: str, result: dict[str, Any], save: bool) -> None:
         "steering-vectors",
         "causal-learn",
     )
-    report = {"benchmark": name, **result, "hardware": _hardware(), "versions": {p: _version(p) for p in packages}}
+    versions = {package: _version(package) for package in packages}
+    report = plain({"benchmark": name, **result, "hardware": _hardware(), "versions": versions})
     if save:
         folder = Path(__file__).parent / "results"
         folder.mkdir(exist_ok=True)

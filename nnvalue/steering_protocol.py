@@ -173,11 +173,11 @@ def batch_edits(rows: Sequence[Edits], order: Sequence[str]) -> Edits:
 
 def _kind(edit: dict[str, Any]) -> tuple[Any, ...]:
     """What two edits must share to be one with different amounts."""
-    neurons = edit.get("neurons")
-    same = () if neurons is None else tuple(neurons.tolist())
+    numbers = edit.get("neurons", edit.get("features"))
+    same = () if numbers is None else tuple(numbers.tolist())
     probe = edit.get("probe")
     return (
-        tuple(sorted(edit)), str(edit.get("scope")), edit.get("keep"), edit.get("seed"), same,
+        tuple(sorted(edit)), str(edit.get("scope")), edit.get("keep"), edit.get("seed"), edit.get("dictionary"), same,
         () if probe is None else tuple(probe.flatten().tolist()),
     )  # fmt: skip
 

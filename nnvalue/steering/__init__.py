@@ -5,6 +5,7 @@ from nnvalue.steering.baking import bake
 from nnvalue.steering.combined import CombinedSteering
 from nnvalue.steering.controls import matched_random, random_direction
 from nnvalue.steering.directions import PLACES, ValueDirections, learn_directions, split_directions
+from nnvalue.steering.features import FEATURE_MODES, FeatureSteering, encoder_rows, feature_steering
 from nnvalue.steering.modes import MODES, PARTS, neuron_steering
 from nnvalue.steering.neurons import NeuronSteering
 from nnvalue.steering.prompts import PromptSteering, role_prompt, value_prompt
@@ -22,12 +23,14 @@ from nnvalue.steering.use import generate
 from nnvalue.steering_protocol import Sampling, Steering
 
 __all__ = [
+    "FEATURE_MODES",
     "MODES",
     "OPS",
     "PARTS",
     "PLACES",
     "CombinedSteering",
     "DirectionSteering",
+    "FeatureSteering",
     "NeuronSteering",
     "PromptSteering",
     "Recipe",
@@ -36,6 +39,8 @@ __all__ = [
     "ValueDirections",
     "bake",
     "direction_steering",
+    "encoder_rows",
+    "feature_steering",
     "from_pretrained",
     "generate",
     "learn_directions",

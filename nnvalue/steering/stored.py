@@ -11,13 +11,19 @@ from nnvalue.artifacts import canonical_json, library_versions, read_folder, rea
 from nnvalue.errors import ArtifactError, InvalidInputError, UnknownNameError
 from nnvalue.steering.along import DirectionSteering
 from nnvalue.steering.combined import CombinedSteering
+from nnvalue.steering.features import FeatureSteering
 from nnvalue.steering.neurons import NeuronSteering
 from nnvalue.steering.prompts import PromptSteering
 from nnvalue.steering_protocol import Steering, is_identity
 
 KIND = "steering"
 SCHEMA_VERSION = 1
-_KINDS: dict[str, Any] = {"neurons": NeuronSteering, "direction": DirectionSteering, "prompt": PromptSteering}
+_KINDS: dict[str, Any] = {
+    "neurons": NeuronSteering,
+    "direction": DirectionSteering,
+    "prompt": PromptSteering,
+    "features": FeatureSteering,
+}
 _FORMS: dict[str, Callable[[Any], bool]] = {
     "about": lambda given: isinstance(given, dict),
     "model": lambda given: given is None or is_identity(given),

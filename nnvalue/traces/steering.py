@@ -28,6 +28,11 @@ The keys of an edit; amounts are float `[row, k]` for rows of their own, or `[1,
 - `probe`, `bias`, `logit`, `reach`: float `[1, k]` and three `[row, 1]`: a ← a + reach · max(0, logit − probe·a − bias)
   · probe / |probe|², the smallest shift after which the probe's log-odds are at `logit`, by the share `reach` of it.
 
+- `encoder`, `decoder`: float `[1, k, width]`, `encoder_bias`, `threshold`: float `[k]`, of k features of a sparse
+  autoencoder, and amounts `feature_scale`, `feature_set` with `feature_share`, `feature_floor`: with f = relu(a·encoder
+  + encoder_bias), 0 where that is not above the threshold, a ← a + (f′ − f)·decoder, where f′ is f · feature_scale,
+  then f + feature_share · (feature_set − f), then max(f, feature_floor). What the features leave out of a stays.
+
 They are done in this order. A scale of 1, an addition of 0 and a share of 0 leave an activation as it is, bit for bit
 (but for the sign of a zero).
 """
@@ -239,7 +244,23 @@ def _changed(a: Tensor, edit: Mapping[str, Any], step: int) -> Tensor:
     if "probe" in edit:
         missing = edit["logit"] - edit["bias"] - (a * edit["probe"]).sum(-1, keepdim=True)
         a = a + edit["reach"] * missing.clamp(min=0) * edit["step"]
+    if "encoder" in edit:
+        a = a + _feature_change(a, edit) @ edit["decoder"][0]
     return a
+
+
+def _feature_change(a: Tensor, edit: Mapping[str, Any]) -> Tensor:
+    """How far each feature of a sparse autoencoder is moved, float32 `[row, token, k]`."""
+    before = a @ edit["encoder"][0].T + edit["encoder_bias"]
+    f = torch.relu(before) * (before > edit["threshold"])
+    new = f
+    if "feature_scale" in edit:
+        new = new * edit["feature_scale"]
+    if "feature_set" in edit:
+        new = torch.lerp(new, edit["feature_set"].expand_as(new), edit["feature_share"].expand_as(new))
+    if "feature_floor" in edit:
+        new = torch.maximum(new, edit["feature_floor"].expand_as(new))
+    return new - f
 
 
 def _coins(edit: Mapping[str, Any], step: int) -> Tensor:
