@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nnvalue.errors import InvalidInputError
+from nnvalue.traces import encode_features
 
 ARCHITECTURES = ("standard", "jumprelu", "topk", "batchtopk", "gated")
 """`batchtopk` is used with a threshold that its training has left behind, as a jump-ReLU."""
@@ -91,19 +92,14 @@ class SparseAutoencoder:
 
     def encode(self, x: Tensor) -> Tensor:
         """Activations float32 `[..., feature]` of inputs `[..., input]`."""
-        x = x.to(self.encoder.device, torch.float32) * self.input_scale
-        x = x - self.decoder_bias if self.subtract_bias else x
-        if self.architecture == "gated":
-            shared = x @ self.encoder
-            size = torch.relu(shared * self.gate_scale.exp() + self.encoder_bias)
-            return size * (shared + self.gate_bias > 0)
-        before = x @ self.encoder + self.encoder_bias
-        if self.architecture in ("jumprelu", "batchtopk"):
-            return torch.relu(before) * (before > self.threshold)
-        if self.architecture == "topk":
-            most = torch.relu(before).topk(self.k, dim=-1)
-            return torch.zeros_like(before).scatter(-1, most.indices, most.values)
-        return torch.relu(before)
+        return encode_features(x.to(self.encoder.device), self.plain())
+
+    def plain(self) -> dict[str, Any]:
+        """What it takes to encode, as `nnvalue.traces.encode_features` takes it: plain, so that it travels."""
+        names = ("architecture", "encoder", "encoder_bias", "threshold", "k", "gate_bias", "gate_scale", "input_scale")
+        made = {name: getattr(self, name) for name in names}
+        made["subtracted"] = self.decoder_bias if self.subtract_bias else None
+        return {name: one for name, one in made.items() if one is not None}
 
     def decode(self, activations: Tensor) -> Tensor:
         """Reconstructions float32 `[..., input]` of activations `[..., feature]`."""

@@ -17,6 +17,7 @@ True
 import nnsight
 
 from nnvalue.traces.edits import add_to_neurons, set_neurons
+from nnvalue.traces.features import encode_features
 from nnvalue.traces.gradients import gradient_products
 from nnvalue.traces.quantiles import count_digits, from_sortable_bits, sortable_bits
 from nnvalue.traces.sampling import choose_tokens, gumbel_noise
@@ -36,6 +37,7 @@ __all__ = [
     "collect_moments",
     "count_digits",
     "count_loudest",
+    "encode_features",
     "from_sortable_bits",
     "gradient_products",
     "gumbel_noise",
