@@ -13,7 +13,8 @@ FLOOR = {
     "locator": 2, "steering": 2, "builder": 2, "readout": 2, "sae": 2, "evaluation": 3, "causal": 3, "report": 4, "cli": 5,
 }  # fmt: skip
 SISTERS = {
-    ("models", "organism"), ("models", "steering_protocol"), ("steering", "locator"), ("steering", "sae"),
+    ("models", "organism"), ("models", "steering_protocol"), ("steering", "locator"),
+    ("steering", "sae"), ("sae", "locator"),
     ("llm", "models"), ("llm", "steering_protocol"),
     ("findings", "findings_card"), ("findings_card", "findings"),
     ("artifacts", "errors"), ("values", "errors"), ("network", "errors"),

@@ -5,7 +5,14 @@ from nnvalue.steering.baking import bake
 from nnvalue.steering.combined import CombinedSteering
 from nnvalue.steering.controls import matched_random, random_direction
 from nnvalue.steering.directions import PLACES, ValueDirections, learn_directions, split_directions
-from nnvalue.steering.features import FEATURE_MODES, FeatureSteering, encoder_rows, feature_steering
+from nnvalue.steering.features import (
+    FEATURE_MODES,
+    FeatureSteering,
+    encoder_rows,
+    feature_steering,
+    random_features,
+    value_features,
+)
 from nnvalue.steering.modes import MODES, PARTS, neuron_steering
 from nnvalue.steering.neurons import NeuronSteering
 from nnvalue.steering.prompts import PromptSteering, role_prompt, value_prompt
@@ -50,10 +57,12 @@ __all__ = [
     "pack_steering",
     "push_to_hub",
     "random_direction",
+    "random_features",
     "role_prompt",
     "save_steering",
     "split_directions",
     "steered",
     "unpack_steering",
+    "value_features",
     "value_prompt",
 ]

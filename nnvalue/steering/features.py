@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nnvalue.artifacts import digest
 from nnvalue.errors import InvalidInputError, ModelError, UnknownNameError
 from nnvalue.models import Anatomy
-from nnvalue.sae import SparseAutoencoder
+from nnvalue.sae import SparseAutoencoder, ValueFeatures, sae_facts
 from nnvalue.steering.in_trace import InTrace
 from nnvalue.steering_protocol import Edits, checked_dose, checked_scope
 
@@ -178,4 +179,69 @@ def feature_steering(
     return FeatureSteering(
         place, tuple(features), mode, torch.tensor(list(amounts), dtype=torch.float32),
         sae.directions(features).clone(), **rows, dose=dose, scope=scope, model=model, about=dict(about or {}),
+    )  # fmt: skip
+
+
+def value_features(
+    found: ValueFeatures,
+    sae: SparseAutoencoder,
+    value: str,
+    pole: str = "positive",
+    *,
+    mode: str = "add",
+    top: int = 5,
+    factor: float = 2.0,
+    dose: float = 1.0,
+    scope: Any = "answer",
+) -> FeatureSteering:
+    """A steering towards a value's pole by the strongest of its features.
+
+    A dose of 1 adds decoder directions, weighted by score, to a shift as long as what stands there on average
+    (`found.norm`), so that doses compare with those of directions; it clamps a feature to, or holds it above, its 95th
+    percentile of peaks at the pole; or multiplies it by `factor`.
+
+    Args:
+        top: how many features.
+
+    Raises UnknownNameError for a value or pole that does not exist, InvalidInputError where it has no features,
+    ModelError for another SAE than the one they were found in.
+    """
+    if sae_facts(sae, found.config["sae"]["site"])["decoder_sha256"] != found.config["sae"]["decoder_sha256"]:
+        raise ModelError("These features were found in another SAE; give the one that they are numbers of.")
+    rows = found.top(value, pole, top)
+    if not rows:
+        raise InvalidInputError(f"'{value}' has no features at its {pole} pole.")
+    numbers = [row.feature for row in rows]
+    if mode == "add":
+        weights = torch.tensor([abs(row.score) for row in rows])
+        length = (weights @ sae.directions(numbers)).norm().clamp(min=1e-12)
+        amounts = (weights * found.norm / length).tolist()
+    else:
+        amounts = [factor if mode == "scale" else row.q95 for row in rows]
+    about = {"value": value, "pole": pole, "norm": found.norm}
+    return feature_steering(
+        sae, numbers, amounts, mode=mode, site=found.config["sae"]["site"], dose=dose, scope=scope,
+        model=found.config["model"], about=about,
+    )  # fmt: skip
+
+
+def random_features(steering: FeatureSteering, sae: SparseAutoencoder, seed: int = 0) -> FeatureSteering:
+    """The same at other features, drawn evenly from those that are not in the set; the shift of `add` is as long.
+
+    Raises InvalidInputError for a set that takes more than a fifth of the SAE.
+    """
+    if len(steering.features) > 0.2 * sae.features:
+        raise InvalidInputError(
+            f"The set has {len(steering.features)} of {sae.features} features; a random control makes sense up to 20%."
+        )
+    rng = np.random.default_rng(seed)
+    free = np.setdiff1d(np.arange(sae.features), steering.features)
+    drawn = [int(one) for one in rng.choice(free, len(steering.features), replace=False)]
+    amounts = steering.amounts
+    if steering.mode == "add":
+        old, new = (amounts @ rows for rows in (steering.decoder, sae.directions(drawn)))
+        amounts = amounts * old.norm() / new.norm().clamp(min=1e-12)
+    return feature_steering(
+        sae, drawn, amounts.tolist(), mode=steering.mode, site=steering.site, dose=steering.dose, scope=steering.scope,
+        model=steering.model, about={**steering.about, "control": "random features", "seed": seed},
     )  # fmt: skip

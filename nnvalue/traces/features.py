@@ -19,8 +19,8 @@ def encode_features(x: Tensor, sae: Mapping[str, Any]) -> Tensor:
     Args:
         sae: plain: `architecture` (`standard`, `jumprelu`, `batchtopk`, `topk` or `gated`), `encoder` `[input,
             feature]` and `encoder_bias` `[feature]`; where they apply `threshold` `[feature]`, `k`, `gate_bias` and
-            `gate_scale` `[feature]`, `subtracted` `[input]`, which is taken off the input, and `input_scale`, by which it
-            is multiplied before.
+            `gate_scale` `[feature]`, `subtracted` `[input]`, which is taken off the input, and `input_scale`, by which
+            it is multiplied before.
     """
     given = {name: one.to(x.device) if isinstance(one, Tensor) else one for name, one in sae.items()}
     x = x.float() * given.get("input_scale", 1.0)
