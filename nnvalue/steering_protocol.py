@@ -84,7 +84,16 @@ def checked_dose(dose: float) -> float:
 
 
 def checked_scope(scope: Any) -> Any:
-    """A scope in its plain form: a name, or spans as lists. Raises InvalidInputError for anything else."""
+    """A scope in its plain form: a name, spans as lists, or {"text": …}. Raises InvalidInputError for anything else.
+
+    The last takes in the tokens of a text wherever it stands in the prompt, and nothing of the answer, as the paper of
+    Kang et al. (2025) steers at " your values".
+    """
+    if isinstance(scope, Mapping):
+        text = scope.get("text")
+        if set(scope) != {"text"} or not isinstance(text, str) or not text.strip():
+            raise InvalidInputError(f"A scope by words is {{'text': 'your values'}}; {dict(scope)!r} given.")
+        return {"text": text}
     if isinstance(scope, str):
         if scope not in SCOPES:
             raise InvalidInputError(

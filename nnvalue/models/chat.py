@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nnvalue.errors import ModelError
+from nnvalue.errors import InvalidInputError, ModelError
 from nnvalue.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -47,6 +47,29 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[in
     if not ids:
         raise ModelError(f"The tokenizer makes no tokens of the prompt {prompt.id!r}; it does not fit the model.")
     return list(ids)
+
+
+def token_spans(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, text: str) -> list[list[int]]:
+    """Spans [start, end) of the tokens that a text touches, wherever it stands in the rendered prompt.
+
+    Raises InvalidInputError where it does not stand in it, ModelError for a tokenizer that cannot tell.
+    """
+    rendered = render_prompt(tokenizer, prompt)
+    if not tokenizer.is_fast:
+        raise ModelError("The model's tokenizer does not tell where its tokens stand, so words cannot be edited at.")
+    special = tokenizer.chat_template is None
+    offsets = tokenizer(rendered, add_special_tokens=special, return_offsets_mapping=True)["offset_mapping"]
+    spans = []
+    start = rendered.find(text)
+    while start >= 0:
+        end = start + len(text)
+        inside = [number for number, (first, last) in enumerate(offsets) if first < end and last > start]
+        if inside:
+            spans.append([inside[0], inside[-1] + 1])
+        start = rendered.find(text, end)
+    if not spans:
+        raise InvalidInputError(f"The prompt '{prompt.id}' has no {text!r} in it to be steered at.")
+    return spans
 
 
 def accepts_system_role(tokenizer: PreTrainedTokenizerBase) -> bool:

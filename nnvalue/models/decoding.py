@@ -16,7 +16,7 @@ from torch import Tensor
 from nnvalue.artifacts import digest
 from nnvalue.errors import InvalidInputError, ResultError
 from nnvalue.models.batching import pad_left, plan_batches
-from nnvalue.models.chat import encode_prompt
+from nnvalue.models.chat import encode_prompt, token_spans
 from nnvalue.models.runtime import Bundle, Load
 from nnvalue.models.subject import Subject
 from nnvalue.prompts import Prompt
@@ -50,7 +50,10 @@ class Asked:
         self.encoded = [compact(encode_prompt(subject.tokenizer, prompt)) for prompt in self.put]
         self.drawn = None if sampling is None else (sampling.temperature, sampling.top_k, sampling.top_p)
         compiled = {id(arm): arm.edits(subject.anatomy) for arm in arms if arm is not None}
-        self.edits: list[Edits] = [[] if arm is None else compiled[id(arm)] for arm in arms]
+        self.edits: list[Edits] = [
+            [] if arm is None else _placed(compiled[id(arm)], subject, prompt)
+            for arm, prompt in zip(arms, self.put, strict=True)
+        ]
         self._seeds = [0 if sampling is None else row_seed(sampling.seed, prompt.id) for prompt in prompts]
         self._order, self._pad_id = subject.anatomy.forward_order(), subject.pad_id
 
@@ -242,6 +245,24 @@ def compact(ids: Iterable[int]) -> array:
 def row_seed(seed: int, prompt_id: str) -> int:
     """The seed of a prompt's own noise: the first 63 bits of sha256 over "seed/prompt id"; torch uses 32 of them."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{prompt_id}".encode()).digest()[:8]) >> 1
+
+
+def _placed(edits: Edits, subject: Subject, prompt: Prompt) -> Edits:
+    """Edits whose scope is words, at the tokens that they are in this prompt; others as they are."""
+    words = {edit["scope"]["text"] for _, here in edits for edit in here if isinstance(edit.get("scope"), dict)}
+    if not words:
+        return edits
+    spans = {text: token_spans(subject.tokenizer, prompt, text) for text in words}
+    return [
+        (
+            site,
+            [
+                {**one, "scope": spans[one["scope"]["text"]]} if isinstance(one.get("scope"), dict) else one
+                for one in here
+            ],
+        )
+        for site, here in edits
+    ]
 
 
 def _arms(

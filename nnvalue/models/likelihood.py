@@ -48,6 +48,10 @@ def negative_log_likelihoods(
     if steering is not None:
         steering.require_model(subject.identity())
         edits = require_single_pass(steering.edits(subject.anatomy))
+        if any(isinstance(edit.get("scope"), dict) for _, here in edits for edit in here):
+            raise InvalidInputError(
+                "A scope by words needs a prompt to find them in, and texts have none; use another."
+            )
     plan = plan_batches(lengths, batch_tokens)
     loads = [
         Load(len(rows) * lengths[rows[0]], bytes=16 * len(rows) * lengths[rows[0]] + edit_bytes(edits)) for rows in plan

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nnvalue.errors import InvalidInputError, ModelError, UnknownNameError
-from nnvalue.models import generate_responses, next_token_logits
+from nnvalue.models import encode_prompt, generate_responses, next_token_logits
 from nnvalue.prompts import Prompt
 from nnvalue.sae import SparseAutoencoder
 from nnvalue.steering import FeatureSteering, encoder_rows, feature_steering, load_steering, save_steering
@@ -89,8 +89,6 @@ def test_an_edit_is_that_of_plain_hooks(llama, mode, dose):
     handle = module.model.layers[1].register_forward_hook(hook)
     try:
         for place, prompt in enumerate(prompts()):
-            from nnvalue.models import encode_prompt
-
             ids = torch.tensor([encode_prompt(llama.tokenizer, prompt)])
             with torch.no_grad():
                 expected = module(ids).logits[0, -1]
@@ -181,3 +179,34 @@ def test_what_cannot_be_is_refused(llama, subjects):
     other = SparseAutoencoder("standard", wide.T, wide, sae.encoder_bias, torch.zeros(WIDTH + 1), site=SITE)
     with pytest.raises(ModelError, match="33 entries, and this model's residual stream has 32"):
         feature_steering(other, [1], [1.0]).edits(llama.anatomy)
+
+
+def test_words_are_edited_at_and_nothing_else(llama):
+    """The paper's protocol: a decoder row at the tokens of some words, in the pass over the prompt only."""
+    sae = autoencoder()
+    asked = [Prompt(f"p{n}", None, f"{'w1 ' * n}w30 w31 w9 w8") for n in range(3)]
+    steering = feature_steering(sae, [4], [9.0], scope={"text": "w30 w31"})
+    seen, direction = {}, sae.decoder[4] * 9.0
+    found = next_token_logits(llama, asked, steering=steering)
+    module = llama.model._module
+    for place, prompt in enumerate(asked):
+        ids = encode_prompt(llama.tokenizer, prompt)
+        first = llama.tokenizer.convert_tokens_to_ids("w30")
+        at = ids.index(first)
+
+        def hook(module, inputs, output, at=at):
+            output[:, at : at + 2] += direction
+            seen["x"] = output
+            return output
+
+        handle = module.model.layers[1].register_forward_hook(hook)
+        with torch.no_grad():
+            expected = module(torch.tensor([ids])).logits[0, -1]
+        handle.remove()
+        torch.testing.assert_close(found[place], expected, atol=2e-3, rtol=1e-4)
+    said = generate_responses(llama, asked, steering=steering, max_new_tokens=3)
+    assert [one.token_ids[0] for one in said] == found.argmax(-1).tolist()
+    with pytest.raises(InvalidInputError, match="'p0' has no 'w50' in it"):
+        next_token_logits(llama, asked, steering=feature_steering(sae, [4], [9.0], scope={"text": "w50"}))
+    with pytest.raises(InvalidInputError, match="A scope by words is"):
+        feature_steering(sae, [4], [9.0], scope={"texts": "w50"})
