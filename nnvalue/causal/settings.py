@@ -11,6 +11,7 @@ from nnvalue.artifacts import digest
 from nnvalue.dataset import Role, ValueInsight, voice
 from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
 from nnvalue.findings import ValueNeurons
+from nnvalue.sae import SparseAutoencoder, ValueFeatures
 from nnvalue.steering import (
     PromptSteering,
     Steering,
@@ -19,6 +20,7 @@ from nnvalue.steering import (
     neuron_steering,
     pack_steering,
     unpack_steering,
+    value_features,
 )
 from nnvalue.values import POLES, SIGN, load_framework
 
@@ -150,6 +152,18 @@ def direction_settings(
     """Shifts along values' directions, towards both poles; arguments as of `neuron_settings`."""
     return _made("direction", directions.values if values is None else values, doses,
                  lambda value, pole: direction_steering(directions, value, pole, **steering))  # fmt: skip
+
+
+def feature_settings(
+    found: ValueFeatures,
+    sae: SparseAutoencoder,
+    doses: Sequence[float] = (0.5,),
+    values: Iterable[str] | None = None,
+    **steering: Any,
+) -> list[Setting]:
+    """Edits of value features of an SAE, towards both poles; arguments as of `neuron_settings`."""
+    return _made("features", found.values if values is None else values, doses,
+                 lambda value, pole: value_features(found, sae, value, pole, **steering))  # fmt: skip
 
 
 def _made(kind: str, values: Iterable[str], doses: Sequence[float], make: Any) -> list[Setting]:

@@ -51,7 +51,7 @@ def _headlines(tables: Tables) -> Table:
     before = None
     for trend in tables.trends:
         row = by_cell[trend["arm"], trend["value"], trend["pole"], trend["headline_dose"]]
-        controls = (f"{row['arm']}, random {what}" for what in ("neurons", "direction"))
+        controls = (f"{row['arm']}, random {what}" for what in ("neurons", "direction", "features"))
         cells = ((name, row["value"], row["pole"], row["dose"]) for name in controls)
         control = next((by_cell[cell] for cell in cells if cell in by_cell), None)
         if row["arm"] != before:

@@ -21,6 +21,7 @@ _VERBS = {
     "graph": "Tell a causal value graph from a survey, and how stable it is.",
     "structure": "How values hang together, against the circle and people.",
     "side-effects": "What moves beside a steered value, foretold and checked.",
+    "sae": "Open, check and use sparse autoencoders.",
     "inspect": "Show a saved result.",
     "bake": "Write an edit into a model's weights.",
     "data": "Show, check, import and build datasets.",

@@ -31,6 +31,9 @@ _PATH = click.Path(path_type=Path)
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
 @click.option("--neurons", type=_PATH, metavar="RESULT", help="Steer by value neurons: a folder of nnvalue locate.")
 @click.option("--directions", type=_PATH, metavar="FOLDER", help="Steer along saved ValueDirections.")
+@click.option("--features", type=_PATH, metavar="RESULT", help="Steer by features of an SAE: of nnvalue sae features.")
+@click.option("--sae", metavar="SAE", help="With --features: a folder or hub id.  [default: the organism's]")
+@click.option("--at-text", metavar="WORDS", help="With --features: at these words of the prompt only, as the paper.")
 @click.option("--steering", metavar="FOLDER", help="A saved steering: a folder, or a repository of the hub.")
 @click.option("--survey", type=_PATH, metavar="FOLDER", help="Steer as a survey recommends for --value; see --protect.")
 @click.option(
@@ -43,11 +46,13 @@ _PATH = click.Path(path_type=Path)
 @click.option("--penalty", type=float, help="With --survey: how much protected movement counts.  [default: 1]")
 @click.option("--describe", metavar="VALUE", help="Say a description of a person at the value's pole first.")
 @click.option("--role", help="Say a role first: words of your own, or the id of one of the dataset's.")
-@click.option("--value", help="With --neurons, --directions and --survey: which value.")
+@click.option("--value", help="With neurons, directions, features and surveys: which value.")
 @click.option("--pole", type=click.Choice(("positive", "negative")), help="Towards which pole.  [default: positive]")
 @click.option("--dose", type=float, help="How strongly; below 0 towards the other pole.  [default: 1, or as saved]")
 @click.option("--dose-sweep", type=Doses(), help="An answer for each dose of a grid, e.g. -2:2:0.5.")
-@click.option("--mode", help="npti, valuelocate, effect, gain, ablate or clamp_range.  [default: effect]")
+@click.option(
+    "--mode", help="npti, valuelocate, effect, gain, ablate, clamp_range; of features add, clamp, min_clamp, scale."
+)
 @click.option(
     "--top", type=float, help="The strongest neurons of a pole: a share below 1, or a number.  [default: all]"
 )

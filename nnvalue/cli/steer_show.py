@@ -47,11 +47,16 @@ def steering_in_words(facts: Mapping[str, Any]) -> str:
     if facts["kind"] == "neurons":
         which = "random neurons" if "control" in facts else "neurons"
         what = f"{facts['neurons']} {which}, mode {facts.get('mode', 'of your own')}"
+    elif facts["kind"] == "features":
+        which = facts.get("control", "features")
+        what = f"{which} {', '.join(map(str, facts['features']))} of an SAE, mode {facts['mode']}, at {facts['site']}"
     else:
         what = f"a direction of {facts['place']}" + (f", goal {facts['goal']:g}" if "goal" in facts else "")
-    layers = f"layer{'s' * (len(facts['layers']) > 1)} {', '.join(map(str, facts['layers']))}"
+    layers = ""
+    if "layers" in facts:
+        layers = f", layer{'s' * (len(facts['layers']) > 1)} {', '.join(map(str, facts['layers']))}"
     towards = f" towards the {facts['pole']} pole of {facts['value']}" if {"pole", "value"} <= set(facts) else ""
-    return f"{what}, {layers}, scope {facts['scope']}{towards}"
+    return f"{what}{layers}, scope {facts['scope']}{towards}"
 
 
 def _by_prompt(answers: Sequence[Answer]) -> Any:

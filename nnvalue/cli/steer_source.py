@@ -15,17 +15,19 @@ if TYPE_CHECKING:
     from nnvalue.progress import Progress
     from nnvalue.steering import DirectionSteering, PromptSteering, Steering, ValueDirections
 
-_SOURCES = ("neurons", "directions", "steering", "survey")
+_SOURCES = ("neurons", "directions", "features", "steering", "survey")
 _OF_SURVEYS = ("protect", "graph", "by", "penalty")
 _WORDS = ("describe", "role")
 _OF_NEURONS = ("mode", "top", "factor", "part", "as_published")  # they make no sense along a direction
 _BELONGS = {
     **dict.fromkeys(("direction", *_OF_NEURONS), ("neurons",)),
-    "value": ("neurons", "directions", "survey"),
-    "scope": ("neurons", "directions"),
+    **dict.fromkeys(("mode", "top", "factor"), ("neurons", "features")),
+    **dict.fromkeys(("sae", "at_text"), ("features",)),
+    "value": ("neurons", "directions", "features", "survey"),
+    "scope": ("neurons", "directions", "features"),
     **dict.fromkeys(_OF_SURVEYS, ("survey",)),
     **dict.fromkeys(("layers", "goal"), ("direction", "directions")),
-    "pole": ("neurons", "directions", "describe", "survey"),
+    "pole": ("neurons", "directions", "features", "describe", "survey"),
     "dataset": _WORDS,
     "control": ("neurons", "steering"),
 }
@@ -92,6 +94,8 @@ def read_source(options: Mapping[str, Any]) -> ValueNeurons | Steering | None:
     if options["directions"] is not None:
         directions = ValueDirections.load(options["directions"])
         return _along(directions, _value(options, directions.values), options)
+    if options.get("features") is not None:
+        return _by_features(options)
     if options["neurons"] is None:
         return None
     found = ValueNeurons.load(options["neurons"])
@@ -139,6 +143,21 @@ def find_role(edition: ValueInsight, given: str) -> Role | str:
             "own words has more than one word."
         )
     return given
+
+
+def _by_features(options: Mapping[str, Any]) -> Steering:
+    """A steering by value features, at words of the prompt if some are given."""
+    from nnvalue.organism import sae_folder
+    from nnvalue.sae import ValueFeatures, open_sae
+    from nnvalue.steering import value_features
+
+    found = ValueFeatures.load(options["features"])
+    sae = open_sae(sae_folder() if options["sae"] is None else options["sae"])
+    scope = {} if options["at_text"] is None else {"scope": {"text": options["at_text"]}}
+    given = _given(options, "pole", "scope", "mode", "top", "factor") | scope
+    if "top" in given:
+        given["top"] = int(given["top"])
+    return value_features(found, sae, _value(options, found.values), **given)
 
 
 def _along(directions: ValueDirections, value: str, options: Mapping[str, Any]) -> DirectionSteering:

@@ -14,9 +14,12 @@ from nnvalue.evaluation.design import UNSTEERED, Arm, Design
 from nnvalue.findings import ValueNeurons
 from nnvalue.locator import LocateConfig, Threshold, TopK, locate
 from nnvalue.models import Subject
+from nnvalue.organism import sae_folder as organism_sae
 from nnvalue.progress import Progress
+from nnvalue.sae import SparseAutoencoder, ValueFeatures, locate_features, open_sae
 from nnvalue.steering import (
     DirectionSteering,
+    FeatureSteering,
     NeuronSteering,
     Steering,
     ValueDirections,
@@ -25,10 +28,13 @@ from nnvalue.steering import (
     matched_random,
     neuron_steering,
     random_direction,
+    random_features,
+    value_features,
     value_prompt,
 )
 
 RANDOM, AS_BUSY, DIRECTION = "random neurons", "random neurons, same firing rates", "random direction"
+FEATURES = "random features"
 STEPPED = ("npti", "valuelocate")
 _STEPS = {"add": "addition alone", "cap": "cap alone"}
 
@@ -98,6 +104,7 @@ class _Maker:
         self._place, self._overwrite, self._progress = place, overwrite, progress
         self._found: dict[str, ValueNeurons] = {}
         self._directions: dict[str, ValueDirections] = {}
+        self._features: dict[str, tuple[ValueFeatures, SparseAutoencoder]] = {}
 
     def maker_of(self, arm: Arm) -> Callable[[str, str], Steering]:
         """(value, pole) -> the arm's steering at dose 1; what it is made of is found here, once."""
@@ -107,6 +114,9 @@ class _Maker:
         if arm.kind == "neurons":
             settings, found = _settings(arm, neuron_steering), self._located(arm.locate)
             return lambda value, pole: neuron_steering(found, value, pole, **settings)
+        if arm.kind == "features":
+            settings, (features, sae) = _settings(arm, value_features), self._featured(arm)
+            return lambda value, pole: value_features(features, sae, value, pole, **settings)
         settings, learned = _settings(arm, direction_steering), self._learned(arm.locate)
         return lambda value, pole: direction_steering(learned, value, pole, **settings)
 
@@ -135,6 +145,8 @@ class _Maker:
             seed = 1000 * self._design.seed + draw
             if isinstance(steering, DirectionSteering):
                 made.append((DIRECTION, draw, random_direction(steering, seed)))
+            elif isinstance(steering, FeatureSteering):
+                made.append((FEATURES, draw, random_features(steering, self._featured(arm)[1], seed)))
             elif isinstance(steering, NeuronSteering):
                 found = self._located(arm.locate)
                 rates = found.maps["firing_positive"][found.values.index(value)]
@@ -153,6 +165,14 @@ class _Maker:
                 progress=self._progress,
             )  # fmt: skip
         return self._found[mark]
+
+    def _featured(self, arm: Arm) -> tuple[ValueFeatures, SparseAutoencoder]:
+        mark = digest([dict(arm.locate), arm.sae])
+        if mark not in self._features:
+            sae = open_sae(organism_sae() if arm.sae is None else arm.sae)
+            found = self._located(arm.locate)
+            self._features[mark] = locate_features(self._subject, sae, found, progress=self._progress), sae
+        return self._features[mark]
 
     def _learned(self, settings: Mapping[str, Any]) -> ValueDirections:
         mark = digest(dict(settings))

@@ -13,8 +13,8 @@ from nnvalue.errors import InvalidInputError, UnknownNameError
 from nnvalue.steering_protocol import Sampling, checked_dose
 from nnvalue.values import POLES
 
-KINDS = ("neurons", "direction", "prompt")
-"""What an arm steers by: value neurons, a direction, or a description of a person at the pole."""
+KINDS = ("neurons", "direction", "features", "prompt")
+"""What an arm steers by: value neurons, a direction, features of an SAE, or a description of a person at the pole."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Arm:
     """One way of steering, at several doses.
 
     locate: of neurons and directions, settings of locating: those of `LocateConfig`, and `top_k` or `threshold`.
-    steering: settings of `neuron_steering` or `direction_steering`, such as mode, top, scope or goal.
+    steering: settings of `neuron_steering`, `direction_steering` or `value_features`, such as mode, top, scope or goal.
+    sae: of features, where the SAE is, as `open_sae` takes it; None for the organism's.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Arm:
     doses: tuple[float, ...] = (1.0,)
     locate: Mapping[str, Any] = field(default_factory=dict)
     steering: Mapping[str, Any] = field(default_factory=dict)
+    sae: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -38,6 +40,8 @@ class Arm:
         for name in ("locate", "steering"):
             if not isinstance(getattr(self, name), Mapping):
                 raise InvalidInputError(f"The arm '{self.name}': {name} must be a mapping of settings.")
+        if self.sae is not None and self.kind != "features":
+            raise InvalidInputError(f"The arm '{self.name}' has an SAE and is one of {self.kind}; leave sae out.")
         if self.kind == "prompt" and (self.locate or self.steering):
             raise InvalidInputError(f"The arm '{self.name}' speaks, and has no settings of locating or steering.")
         if not isinstance(self.name, str) or not self.name or not doses or min(doses) <= 0:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nnvalue.artifacts import plain
-from nnvalue.evaluation.conditions import AS_BUSY, DIRECTION, RANDOM
+from nnvalue.evaluation.conditions import AS_BUSY, DIRECTION, FEATURES, RANDOM
 from nnvalue.evaluation.design import UNSTEERED, Design
 from nnvalue.evaluation.leakage import against_people, along_the_circle, leakage
 from nnvalue.evaluation.statistics import Effect, adjusted, dose_response, effect, pareto_front
@@ -194,7 +194,7 @@ def _effect_row(
             f"nll_{end}": math.nan if cost is None or cost[end] is None else cost[end] for end in ("low", "high")
         },
     }  # fmt: skip
-    randoms = (f"{arm}, {RANDOM}", f"{arm}, {DIRECTION}")
+    randoms = (f"{arm}, {RANDOM}", f"{arm}, {DIRECTION}", f"{arm}, {FEATURES}")
     drawn = next((name for name in randoms if (name, *cell[1:]) in said.by_cell), randoms[0])
     for name, control in (("random", drawn), ("as_busy", f"{arm}, {AS_BUSY}")):
         other = (control, *cell[1:])

@@ -22,7 +22,13 @@ __all__ = [
     "named_disturbances",
     "named_scores",
     "parse",
+    "sae_folder",
 ]
+
+
+def sae_folder() -> Path:
+    """Where the organism's sparse autoencoder lies, in SAELens' layout."""
+    return Path(str(resources.files(__package__) / "sae"))
 
 
 def folder() -> Path:

@@ -1,16 +1,23 @@
 """Sparse autoencoders: opening other people's, what they make of a model's activations, and features of values."""
 
+from nnvalue.sae.checking import SaeQuality, check_sae, place_sae
 from nnvalue.sae.dictionary import ARCHITECTURES, SparseAutoencoder
 from nnvalue.sae.features import ValueFeature, ValueFeatures
-from nnvalue.sae.locating import checked_site, contrast, locate_features, sae_facts
+from nnvalue.sae.formats import save_sae
+from nnvalue.sae.locating import contrast, locate_features, sae_facts
+from nnvalue.sae.opening import open_sae
 
 __all__ = [
     "ARCHITECTURES",
+    "SaeQuality",
     "SparseAutoencoder",
     "ValueFeature",
     "ValueFeatures",
-    "checked_site",
+    "check_sae",
     "contrast",
     "locate_features",
+    "open_sae",
+    "place_sae",
     "sae_facts",
+    "save_sae",
 ]

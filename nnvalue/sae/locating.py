@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from nnvalue.artifacts import digest, library_versions
-from nnvalue.errors import InvalidInputError, ModelError, NumericalError, ResultError, UnknownNameError
+from nnvalue.errors import InvalidInputError, NumericalError, ResultError, UnknownNameError
 from nnvalue.findings import ValueNeurons
 from nnvalue.locator.collect import LEAN
 from nnvalue.locator.readings import response_length, teacher_forced
 from nnvalue.models import Bundle, Load, Response, Subject, plan_batches
 from nnvalue.progress import Progress, silent
+from nnvalue.sae.checking import place_sae
 from nnvalue.sae.dictionary import SparseAutoencoder
 from nnvalue.sae.features import COLUMNS, ValueFeatures
 from nnvalue.traces import encode_features, read_activation
@@ -55,7 +56,7 @@ def locate_features(
         ModelError: a result of another model, or an SAE of another place or width.
         UnknownNameError: a value that the result lacks.
     """
-    place = checked_site(subject, sae, site)
+    place = str(place_sae(subject, sae, site).site)
     found.require_model(subject.identity())
     values = found.values if values is None else tuple(values)
     members = {value: _members(found, value) for value in values}
@@ -139,21 +140,6 @@ def _selected(
                 }
             )  # fmt: skip
     return rows
-
-
-def checked_site(subject: Subject, sae: SparseAutoencoder, site: str | None = None) -> str:
-    """Where an SAE reads in this model. Raises ModelError where that is not known, is not there or of another width."""
-    place = site or sae.site
-    if place is None:
-        raise ModelError("The SAE does not say where it reads; give site, such as model.layers.12.output.")
-    if place not in subject.anatomy.forward_order():
-        raise ModelError(f"The SAE reads at {place}, and this model has no such place.")
-    if place in subject.anatomy.block and subject.anatomy.hidden not in (None, sae.inputs):
-        raise ModelError(
-            f"The SAE reads {sae.inputs} entries, and this model's residual stream has {subject.anatomy.hidden}; take "
-            "an SAE of this model."
-        )
-    return place
 
 
 def sae_facts(sae: SparseAutoencoder, site: str) -> dict[str, Any]:

@@ -132,11 +132,11 @@ def test_steering_by_a_values_features(features, organism):
 
 
 def test_what_does_not_fit_is_refused(organism, found, llama):
-    with pytest.raises(ModelError, match="no such place"):
+    with pytest.raises(ModelError, match="layers 0 to 4"):
         locate_features(organism, random_sae(site="model.layers.9.output"), found)
-    with pytest.raises(ModelError, match="reads 64 entries, and this model's residual stream has 192"):
+    with pytest.raises(ModelError, match="reads 64 entries, and nnvalue/organism has 192"):
         locate_features(organism, random_sae(width=64), found)
-    with pytest.raises(ModelError, match="does not say where"):
+    with pytest.raises(InvalidInputError, match="does not say what it reads"):
         locate_features(organism, random_sae(site=None), found)
     with pytest.raises(UnknownNameError, match="in this result"):
         locate_features(organism, random_sae(), found, ["security"])

@@ -1,0 +1,151 @@
+"""`nnvalue sae`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nnvalue.cli.subjects import model_options, server_options, take_subject
+from nnvalue.cli.terminal import progress_bars, quiet_libraries
+
+if TYPE_CHECKING:
+    from nnvalue.sae import SparseAutoencoder
+
+_PATH = click.Path(path_type=Path)
+_SAE_OPTIONS = (
+    click.option("--hookpoint", help="Which one, where a folder holds several, such as layers.3."),
+    click.option("--release", help="A release of SAELens' list; needs pip install sae-lens."),
+)
+
+
+def sae_options(command: Any) -> Any:
+    """Add the options that say which SAE of several is meant."""
+    for option in reversed(_SAE_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group("sae")
+def command() -> None:
+    """Open, check and use sparse autoencoders: anybody's, or the organism's own."""
+
+
+@command.command("inspect")
+@click.argument("source", required=False)
+@sae_options
+@model_options
+@server_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def inspect(source: str | None, **options: Any) -> None:
+    """Show an SAE (a folder or hub id; the organism's by default), checked on a model's real activations."""
+    from nnvalue.artifacts import plain
+    from nnvalue.models import open_model
+    from nnvalue.sae import check_sae
+
+    sae = opened(source, options)
+    name, opening = take_subject(options)
+    quiet_libraries()
+    with progress_bars():
+        quality = check_sae(open_model(name, **opening), sae)
+    figures = {**facts(sae), "quality": asdict(quality)}
+    if options["as_json"]:
+        click.echo(json.dumps(plain(figures), ensure_ascii=False, default=str))
+        return
+    from rich.console import Console
+
+    console = Console()
+    for key, one in {**facts(sae), **asdict(quality)}.items():
+        shown = f"{one:.3g}" if isinstance(one, float) else str(one)
+        console.print(f"{key.replace('_', ' ')}: {shown}", markup=False, highlight=False, soft_wrap=True)
+
+
+@command.command("features")
+@click.argument("result", type=_PATH)
+@click.option("--sae", "source", metavar="SAE", help="A folder or hub id.  [default: the organism's]")
+@sae_options
+@click.option("--value", "values", multiple=True, help="This value only; repeatable.  [default: the result's]")
+@click.option("--top", default=20, show_default=True, type=click.IntRange(min=1), help="Features a pole to keep.")
+@click.option("--output-scores", is_flag=True, help="Show what each makes the model say (Arad et al.); local models.")
+@click.option("--show", default=5, show_default=True, type=click.IntRange(min=1), help="Features a pole to print.")
+@click.option("--batch-tokens", default=8192, show_default=True, help="Tokens of one batch.")
+@model_options
+@server_options
+@click.option("--out", type=_PATH, help="Result folder.  [default: RESULT.features]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def features(result: Path, **options: Any) -> None:
+    """Find the features that go with values, on the responses of a RESULT of nnvalue locate."""
+    from rich.console import Console
+
+    from nnvalue.findings import ValueNeurons
+    from nnvalue.models import open_model
+    from nnvalue.sae import locate_features, output_scores
+
+    found = ValueNeurons.load(result)
+    sae = opened(options["source"], options)
+    name, opening = take_subject(options)
+    out = options["out"] or Path(f"{str(result).rstrip('/')}.features")
+    quiet_libraries()
+    with progress_bars() as progress:
+        subject = open_model(name, **opening)
+        made = locate_features(
+            subject, sae, found, options["values"] or None, top=options["top"], batch_tokens=options["batch_tokens"],
+            progress=progress,
+        )  # fmt: skip
+        rows = [row for value in made.values for pole in ("positive", "negative")
+                for row in made.top(value, pole, options["show"])]  # fmt: skip
+        told = output_scores(subject, sae, [row.feature for row in rows]).tolist() if options["output_scores"] else None
+    made.save(out)
+    if options["as_json"]:
+        from nnvalue.artifacts import plain
+
+        data = [row._asdict() | ({} if told is None else {"output_score": told[n]}) for n, row in enumerate(rows)]
+        click.echo(json.dumps(plain({"features": data, "norm": made.norm, "out": str(out)}), ensure_ascii=False))
+        return
+    console = Console()
+    print_features(console, rows, told)
+    words = f"Written to {out}. Steer: nnvalue steer --features {out} --value {made.values[0]} …"
+    console.print(words, soft_wrap=True, markup=False, highlight=False)
+
+
+def print_features(console: Any, rows: Any, told: list[float] | None) -> None:
+    """A table of features, with output scores if they were taken."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    names = ["value", "pole", "feature", "score", "AUROC", "on +", "on −", "q", *([] if told is None else ["S_out"])]
+    for name in names:
+        table.add_column(name, justify="left" if name in ("value", "pole") else "right", no_wrap=True)
+    before = None
+    for number, row in enumerate(rows):
+        table.add_row(
+            row.value if row.value != before else "", "+" if row.pole == "positive" else "−", str(row.feature),
+            f"{row.score:+.2f}".replace("-", "−"), f"{row.auroc:.2f}", f"{row.density_positive:.2f}",
+            f"{row.density_negative:.2f}", f"{row.q:.0e}{' ✓' if row.called else ''}",
+            *([] if told is None else [f"{told[number]:.2f}"]),
+        )  # fmt: skip
+        before = row.value
+    console.print(table)
+
+
+def opened(source: str | None, options: dict[str, Any]) -> SparseAutoencoder:
+    """The SAE that a verb's options name; the organism's by default."""
+    from nnvalue.organism import sae_folder
+    from nnvalue.sae import open_sae
+
+    hookpoint, release = options.pop("hookpoint"), options.pop("release")
+    if source is None:
+        return open_sae(sae_folder())
+    return open_sae(source, hookpoint=hookpoint, release=release, revision=options["revision"])
+
+
+def facts(sae: SparseAutoencoder) -> dict[str, Any]:
+    """What an SAE is, as JSON data."""
+    return {
+        "architecture": sae.architecture, "inputs": sae.inputs, "features": sae.features, "site": sae.site,
+        **dict(sae.facts),
+    }  # fmt: skip
