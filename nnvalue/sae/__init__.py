@@ -6,6 +6,8 @@ from nnvalue.sae.features import ValueFeature, ValueFeatures
 from nnvalue.sae.formats import save_sae
 from nnvalue.sae.locating import contrast, locate_features, sae_facts
 from nnvalue.sae.opening import open_sae
+from nnvalue.sae.scores import active_at, output_scores
+from nnvalue.sae.training import train_sae
 
 __all__ = [
     "ARCHITECTURES",
@@ -13,11 +15,14 @@ __all__ = [
     "SparseAutoencoder",
     "ValueFeature",
     "ValueFeatures",
+    "active_at",
     "check_sae",
     "contrast",
     "locate_features",
     "open_sae",
+    "output_scores",
     "place_sae",
     "sae_facts",
     "save_sae",
+    "train_sae",
 ]
