@@ -3,6 +3,7 @@
 from nnvalue.evaluation.design import PRESETS, Arm, Design, preset, read_design
 from nnvalue.evaluation.evaluating import Evaluation, evaluate
 from nnvalue.evaluation.leakage import Leakage, against_people, along_the_circle, leakage
+from nnvalue.evaluation.matched import Matched, matched
 from nnvalue.evaluation.statistics import DoseResponse, Effect, adjusted, dose_response, effect, pareto_front
 from nnvalue.evaluation.tables import Tables, tables_of
 
@@ -14,6 +15,7 @@ __all__ = [
     "Effect",
     "Evaluation",
     "Leakage",
+    "Matched",
     "Tables",
     "adjusted",
     "against_people",
@@ -22,6 +24,7 @@ __all__ = [
     "effect",
     "evaluate",
     "leakage",
+    "matched",
     "pareto_front",
     "preset",
     "read_design",

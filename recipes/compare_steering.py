@@ -1,0 +1,127 @@
+"""Which way of steering does least else? Neurons, directions, SAE features and prompts, at the same effect.
+
+    python -m recipes.compare_steering [--model NAME --sae SAE --endpoint URL --llm JUDGE] [--situations 24]
+
+Every arm is taken to the dose at which its targets move equally far, and what other values do there, how many answers
+fail, how fluent they are, and what held-out sentences lose is put side by side, with 95 % intervals over situations.
+Random neurons, directions and features of the same size stand beside them. About twenty minutes on the organism.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from nnvalue.causal import descendants, read_reference, side_effects
+from nnvalue.causal.marks import heads
+from nnvalue.cli.evaluate_show import print_evaluation
+from nnvalue.cli.terminal import progress_bars, quiet_libraries
+from nnvalue.evaluation import Arm, Design, Evaluation, Matched, evaluate, matched
+from nnvalue.evaluation.design import UNSTEERED
+from nnvalue.llm import CompletionClient, Endpoint
+from nnvalue.models import open_model
+from nnvalue.readout import LLMJudge, Rubrics
+from nnvalue.values import SIGN, load_framework
+
+FOUND = {"null": False}
+
+
+def design(values: Sequence[str], situations: int, others: int, sae: str | None) -> Design:
+    """What is compared."""
+    arms = (
+        Arm("neurons", doses=(4, 8, 12, 16), locate=FOUND),
+        Arm("direction", "direction", (0.125, 0.25, 0.5), locate=FOUND),
+        Arm("features, add", "features", (0.25, 0.5, 1.0), locate=FOUND, sae=sae),
+        Arm("features, clamp", "features", (1.0, 2.0, 4.0), locate=FOUND, steering={"mode": "clamp"}, sae=sae),
+        Arm("prompt", "prompt"),
+    )
+    return Design(
+        tuple(values), arms, situations=situations, others=others, pairs=1, random_sets=2, held_out=8,
+        locate_situations=32,
+    )  # fmt: skip
+
+
+@click.command()
+@click.option("--model", help="A folder or hub id. Default: the embedded organism.")
+@click.option("--sae", help="As nnvalue.sae.open_sae takes it. Default: the organism's.")
+@click.option("--endpoint", help="Of the judge: an OpenAI-compatible URL; the key comes from OPENAI_API_KEY.")
+@click.option("--llm", default="", help="What the endpoint calls the judge.")
+@click.option("--value", "values", multiple=True, help="Steer this; repeatable.  [default: the ten basic values]")
+@click.option("--situations", default=24, show_default=True, help="Of the steered value, in each cell.")
+@click.option("--others", default=3, show_default=True, help="Of every other value, for leakage.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/compare"), show_default=True)
+def main(
+    model: str | None, sae: str | None, endpoint: str | None, llm: str, values: tuple[str, ...], situations: int,
+    others: int, out: Path,
+) -> None:  # fmt: skip
+    """Run the comparison and print it."""
+    asked = design(values or tuple(load_framework().values), situations, others, sae)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    quiet_libraries()
+    with ExitStack() as stack:
+        judge = None
+        if endpoint is not None:
+            client = stack.enter_context(CompletionClient(Endpoint(endpoint, llm), out.with_name(f"{out.name}.jsonl")))
+            judge = LLMJudge(client, Rubrics(load_framework()))
+        progress = stack.enter_context(progress_bars())
+        done = evaluate(open_model(model), asked, judge=judge, out=out, progress=progress)
+    console = Console()
+    print_evaluation(console, done)
+    print_matched(console, done, known=model is None)
+
+
+def print_matched(console: Console, done: Evaluation, known: bool) -> None:
+    """Every arm at the same effect, and the differences in leakage."""
+    rows, pairs = matched(done)
+    console.print(f"At the same effect, targets moved by {rows[0].effect:.2f}", style="bold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    names = ["arm", "dose", "others move", "", "failed", "ppl", *(["expected", "unexpected"] if known else [])]
+    for number, name in enumerate(names):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        sides = expected_and_not(done, row) if known else ()
+        table.add_row(
+            row.arm, f"{row.dose:.2g}", f"{row.leakage:.3f}", f"[{row.low:.3f}, {row.high:.3f}]",
+            f"{row.failures:+.3f}", f"{row.log_perplexity:+.2f}", *(f"{one:.3f}" for one in sides),
+        )  # fmt: skip
+    console.print(table)
+    for (one, other), (mean, low, high) in pairs.items():
+        console.print(f"{one} − {other}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]", markup=False, highlight=False)
+
+
+def expected_and_not(done: Evaluation, row: Matched) -> tuple[float, float]:
+    """Mean |movement| of values downstream of the target in the organism's causal model, and of all others.
+
+    At the arm's dose that is nearest to the matched one.
+    """
+    values = done.design.values
+    base = {(one["measured"], one["situation"]): one["stance"] for one in done.answers if one["arm"] == UNSTEERED}
+    doses = sorted({one["dose"] for one in done.answers if one["arm"] == row.arm})
+    dose = min(doses, key=lambda each: abs(each - row.dose)) if row.dose == row.dose else doses[-1]
+    changes: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for one in done.answers:
+        if one["arm"] == row.arm and one["dose"] == dose:
+            moved = SIGN[one["pole"]] * (one["stance"] - base[one["measured"], one["situation"]])
+            changes.setdefault((one["value"], one["pole"]), {}).setdefault(one["measured"], []).append(moved)
+    downstream = descendants(heads(read_reference("organism", values)))
+    expected, unexpected = [], []
+    for (value, _), cells in changes.items():
+        table = np.array([[np.mean(cells.get(name, [np.nan])) for name in values]])
+        only = np.zeros_like(downstream)
+        place = values.index(value)
+        only[place] = downstream[place]
+        found = side_effects(table, only, values, form="magnitude", permutations=1).by_value[place]
+        expected.append(found.expected)
+        unexpected.append(found.unexpected)
+    return float(np.nanmean(expected)), float(np.nanmean(unexpected))
+
+
+if __name__ == "__main__":
+    main()
