@@ -63,7 +63,7 @@ def locate_features(
     wanted = {member for each in members.values() for member in each}
     table = [row for row in found.response_table() if not row["null"] and row["value"] in wanted]
     responses = [Response("", row["prompt_ids"], row["token_ids"], "", True) for row in table]
-    means, peaks, dense, squares = _gather(subject, sae, place, responses, batch_tokens, progress)
+    means, peaks, dense, squares = read_responses(subject, sae, place, responses, batch_tokens, progress)
     lengths = np.array([len(response.fed_ids) for response in responses])
     sign = np.array([1 if row["pole"] == POLES[0] else -1 for row in table])
     fold = np.array([row["fold"] for row in table])
@@ -156,7 +156,7 @@ def _members(found: ValueNeurons, value: str) -> list[str]:
     return found.config["counts"][value].get("members", [value])
 
 
-def _gather(
+def read_responses(
     subject: Subject,
     sae: SparseAutoencoder,
     site: str,

@@ -26,6 +26,7 @@ from nnvalue.steering.stored import (
     save_steering,
     unpack_steering,
 )
+from nnvalue.steering.targeting import effect_map, measured_effects, targeted_vector
 from nnvalue.steering.use import generate
 from nnvalue.steering_protocol import Sampling, Steering
 
@@ -46,6 +47,7 @@ __all__ = [
     "ValueDirections",
     "bake",
     "direction_steering",
+    "effect_map",
     "encoder_rows",
     "feature_steering",
     "from_pretrained",
@@ -53,6 +55,7 @@ __all__ = [
     "learn_directions",
     "load_steering",
     "matched_random",
+    "measured_effects",
     "neuron_steering",
     "pack_steering",
     "push_to_hub",
@@ -62,6 +65,7 @@ __all__ = [
     "save_steering",
     "split_directions",
     "steered",
+    "targeted_vector",
     "unpack_steering",
     "value_features",
     "value_prompt",

@@ -9,7 +9,7 @@ from nnvalue import locate
 from nnvalue.errors import ArtifactError, InvalidInputError, ModelError, UnknownNameError
 from nnvalue.models import Response
 from nnvalue.sae import SparseAutoencoder, ValueFeatures, contrast, locate_features
-from nnvalue.sae.locating import _gather
+from nnvalue.sae.locating import read_responses
 from nnvalue.steering import random_features, value_features
 
 SITE = "model.layers.3.output"
@@ -63,7 +63,7 @@ def test_what_is_read_is_what_plain_hooks_read(organism):
         for n in range(4)
     ]
     sae = random_sae()
-    means, peaks, dense, squares = _gather(organism, sae, SITE, responses, 60, lambda *_: None)
+    means, peaks, dense, squares = read_responses(organism, sae, SITE, responses, 60, lambda *_: None)
     seen = {}
     module = organism.model._module
     handle = module.model.layers[3].register_forward_hook(lambda m, i, o: seen.update(x=o))
