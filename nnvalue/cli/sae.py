@@ -111,6 +111,50 @@ def features(result: Path, **options: Any) -> None:
     console.print(words, soft_wrap=True, markup=False, highlight=False)
 
 
+@command.command("train")
+@click.argument("result", type=_PATH)
+@click.option("--layer", type=int, help="After which layer, from 0.  [default: the middle]")
+@click.option("--features", "count", default=1024, show_default=True, type=click.IntRange(min=2), help="How many.")
+@click.option("--architecture", default="batchtopk", show_default=True, help="standard, topk or batchtopk.")
+@click.option("--active", default=16, show_default=True, help="Mean features a token, of topk and batchtopk.")
+@click.option("--steps", default=5000, show_default=True, type=click.IntRange(min=1), help="Of 1,024 tokens each.")
+@click.option("--seed", default=0, show_default=True, help="Of the start and of what is drawn.")
+@model_options
+@server_options
+@click.option("--out", type=_PATH, required=True, help="Folder, in SAELens' layout.")
+def train(result: Path, **options: Any) -> None:
+    """Train an SAE on the tokens of a RESULT's responses: a small one, of activations that fit into memory."""
+    from nnvalue.errors import InvalidInputError
+    from nnvalue.findings import ValueNeurons
+    from nnvalue.models import Response, open_model
+    from nnvalue.sae import check_sae, response_activations, save_sae, train_sae
+
+    found = ValueNeurons.load(result)
+    name, opening = take_subject(options)
+    quiet_libraries()
+    with progress_bars() as progress:
+        subject = open_model(name, **opening)
+        found.require_model(subject.identity())
+        blocks = subject.anatomy.block
+        layer = len(blocks) // 2 if options["layer"] is None else options["layer"]
+        if not 0 <= layer < len(blocks):
+            raise InvalidInputError(f"There is no layer {layer}; the model has {len(blocks)}, counted from 0.")
+        said = [Response("", row["prompt_ids"], row["token_ids"], "", True) for row in found.response_table()]
+        tokens = response_activations(subject, said, blocks[layer], progress=progress)
+        made = train_sae(
+            tokens, options["count"], architecture=options["architecture"], active=options["active"],
+            steps=options["steps"], seed=options["seed"], site=blocks[layer], facts={"model_name": subject.name},
+            progress=progress,
+        )  # fmt: skip
+        save_sae(made, options["out"])
+        quality = check_sae(subject, made)
+    click.echo(
+        f"Written to {options['out']}: {made.features} features after layer {layer}, from {len(tokens):,} tokens; on "
+        f"other prompts explained variance {quality.explained_variance:.2f}, {quality.active:.1f} features a token, "
+        f"{quality.dead:.0%} never active."
+    )
+
+
 def print_features(console: Any, rows: Any, told: list[float] | None) -> None:
     """A table of features, with output scores if they were taken."""
     from rich import box

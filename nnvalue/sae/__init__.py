@@ -1,5 +1,6 @@
 """Sparse autoencoders: opening other people's, what they make of a model's activations, and features of values."""
 
+from nnvalue.sae.activations import response_activations
 from nnvalue.sae.checking import SaeQuality, check_sae, place_sae
 from nnvalue.sae.dictionary import ARCHITECTURES, SparseAutoencoder
 from nnvalue.sae.features import ValueFeature, ValueFeatures
@@ -22,6 +23,7 @@ __all__ = [
     "open_sae",
     "output_scores",
     "place_sae",
+    "response_activations",
     "sae_facts",
     "save_sae",
     "train_sae",

@@ -87,6 +87,17 @@ def test_features_are_settings_of_a_survey_and_arms_of_an_evaluation(place, orga
     assert all(np.isfinite(row["against_random"]) for row in rows if row["against_random"] is not None)
 
 
+def test_one_is_trained_on_a_results_responses(place, monkeypatch, capsys):
+    line = ("sae", "train", place / "r", "--features", 32, "--steps", 30, "--layer", 3, "--out", place / "mine")
+    status, out, err = run_here(capsys, monkeypatch, *line)
+    assert not status, err
+    assert "32 features after layer 3" in out
+    assert open_sae(place / "mine").site == "model.layers.3.output"
+    status, _, err = run_here(capsys, monkeypatch, *line[:-4], "--layer", 9, "--out", place / "no")
+    assert status == 1
+    assert "There is no layer 9; the model has 5" in err
+
+
 WRONG = [
     (("sae", "inspect", "none"), 1, "none"),
     (("sae", "features", "none"), 1, "no result folder"),

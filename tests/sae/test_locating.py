@@ -8,7 +8,7 @@ from scipy.stats import false_discovery_control, ttest_1samp
 from nnvalue import locate
 from nnvalue.errors import ArtifactError, InvalidInputError, ModelError, UnknownNameError
 from nnvalue.models import Response
-from nnvalue.sae import SparseAutoencoder, ValueFeatures, contrast, locate_features
+from nnvalue.sae import SparseAutoencoder, ValueFeatures, contrast, locate_features, response_activations
 from nnvalue.sae.locating import read_responses
 from nnvalue.steering import random_features, value_features
 
@@ -145,3 +145,20 @@ def test_what_does_not_fit_is_refused(organism, found, llama):
     with pytest.raises(InvalidInputError, match="up to 20%"):
         random_features(value_features(locate_features(organism, random_sae(count=12), found), random_sae(count=12),
                                        "power", top=5), random_sae(count=12))  # fmt: skip
+
+
+def test_tokens_for_training_are_those_that_decoding_feeds(organism):
+    responses = [Response("", (11, 12, 13), (21, 22, 23), "", True), Response("", (11, 14), (31, 32), "", True)]
+    found = response_activations(organism, responses, SITE, batch_tokens=16)
+    assert found.shape == (3, 192)
+    seen = {}
+    module = organism.model._module
+    handle = module.model.layers[3].register_forward_hook(lambda m, i, o: seen.update(x=o))
+    expected = []
+    for one in responses:
+        with torch.no_grad():
+            module(torch.tensor([[*one.prompt_ids, *one.fed_ids]]))
+        expected.append(seen["x"][0, len(one.prompt_ids) :])
+    handle.remove()
+    expected = torch.cat(sorted(expected, key=len, reverse=True))
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
