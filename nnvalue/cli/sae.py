@@ -69,6 +69,7 @@ def inspect(source: str | None, **options: Any) -> None:
 @sae_options
 @click.option("--value", "values", multiple=True, help="This value only; repeatable.  [default: the result's]")
 @click.option("--top", default=20, show_default=True, type=click.IntRange(min=1), help="Features a pole to keep.")
+@click.option("--causal", is_flag=True, help="Rank by what turning each up does to the value's portraits.")
 @click.option("--output-scores", is_flag=True, help="Show what each makes the model say (Arad et al.); local models.")
 @click.option("--show", default=5, show_default=True, type=click.IntRange(min=1), help="Features a pole to print.")
 @click.option("--batch-tokens", default=8192, show_default=True, help="Tokens of one batch.")
@@ -95,6 +96,11 @@ def features(result: Path, **options: Any) -> None:
             subject, sae, found, options["values"] or None, top=options["top"], batch_tokens=options["batch_tokens"],
             progress=progress,
         )  # fmt: skip
+        if options["causal"]:
+            from nnvalue.dataset import load_valueinsight
+            from nnvalue.evaluation import rank_features
+
+            made = rank_features(subject, made, sae, load_valueinsight(), progress=progress)
         rows = [row for value in made.values for pole in ("positive", "negative")
                 for row in made.top(value, pole, options["show"])]  # fmt: skip
         told = output_scores(subject, sae, [row.feature for row in rows]).tolist() if options["output_scores"] else None

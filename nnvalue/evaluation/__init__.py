@@ -2,6 +2,7 @@
 
 from nnvalue.evaluation.design import PRESETS, Arm, Design, preset, read_design
 from nnvalue.evaluation.evaluating import Evaluation, evaluate
+from nnvalue.evaluation.feature_ranking import rank_features
 from nnvalue.evaluation.leakage import Leakage, against_people, along_the_circle, leakage
 from nnvalue.evaluation.matched import Matched, matched
 from nnvalue.evaluation.statistics import DoseResponse, Effect, adjusted, dose_response, effect, pareto_front
@@ -27,6 +28,7 @@ __all__ = [
     "matched",
     "pareto_front",
     "preset",
+    "rank_features",
     "read_design",
     "tables_of",
 ]
