@@ -9,8 +9,8 @@ import nnsight
 import torch
 from torch import Tensor
 
-from nnvalue.errors import InvalidInputError, ModelError
-from nnvalue.models import Subject, encode_prompt
+from nnvalue.errors import InvalidInputError, ModelError, ResultError
+from nnvalue.models import Bundle, Load, Subject, encode_prompt
 from nnvalue.models.chat import token_spans
 from nnvalue.prompts import Prompt
 from nnvalue.sae.checking import place_sae
@@ -83,7 +83,16 @@ def active_at(
     spans = token_spans(subject.tokenizer, prompt, text)
     at = sorted({token for start, end in spans for token in range(start, end)})
     ids = torch.tensor([encode_prompt(subject.tokenizer, prompt)])
-    found = activations_at(subject.model, place, ids, at, sae.plain())
+    plain = sae.plain()
+    travelling = sum(one.nbytes for one in plain.values() if isinstance(one, Tensor))
+    load = Load(ids.shape[1], bytes=8 * ids.numel() + travelling)
+
+    def read(bundle: Bundle, backend: Any) -> Tensor:
+        return activations_at(subject.model, place, ids, at, plain, backend)
+
+    ((_, found),) = subject.runtime.run(subject.runtime.bundles([load]), read)
+    if not isinstance(found, Tensor) or found.shape != (len(at), sae.features):
+        raise ResultError(f"{subject.runtime.name} delivered something else than the features asked for.")
     most = found.amax(0)
     best = most.topk(min(top, len(most)))
     pairs = [(int(one), float(size)) for one, size in zip(best.indices, best.values, strict=True) if size > 0]
@@ -92,12 +101,16 @@ def active_at(
     return pairs
 
 
-def activations_at(model: Any, site: str, ids: Tensor, at: Sequence[int], plain: dict[str, Any]) -> Tensor:
+def activations_at(
+    model: Any, site: str, ids: Tensor, at: Sequence[int], plain: dict[str, Any], backend: Any = None
+) -> Tensor:
     """Activations of all features at some tokens of one text, float32 `[token, feature]`."""
-    where = list(at)
-    with torch.no_grad(), model.trace(ids, use_cache=False) as tracer:
-        found = nnsight.save(encode_features(read_activation(model, site)[0, where], plain).cpu())
-        tracer.stop()
+    where, mask = list(at), torch.ones_like(ids)
+    with model.session(backend=backend):
+        with torch.no_grad(), model.trace(ids, attention_mask=mask, use_cache=False) as tracer:
+            found = encode_features(read_activation(model, site)[0, where], plain).cpu()
+            tracer.stop()
+        found = nnsight.save(found)
     return found
 
 
