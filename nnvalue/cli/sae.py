@@ -129,7 +129,7 @@ def features(result: Path, **options: Any) -> None:
 @server_options
 @click.option("--out", type=_PATH, required=True, help="Folder, in SAELens' layout.")
 def train(result: Path, **options: Any) -> None:
-    """Train an SAE on the tokens of a RESULT's responses: a small one, of activations that fit into memory."""
+    """Train an SAE on a RESULT's prompts and responses: a small one, of activations that fit into memory."""
     from nnvalue.errors import InvalidInputError
     from nnvalue.findings import ValueNeurons
     from nnvalue.models import Response, open_model
@@ -146,7 +146,7 @@ def train(result: Path, **options: Any) -> None:
         if not 0 <= layer < len(blocks):
             raise InvalidInputError(f"There is no layer {layer}; the model has {len(blocks)}, counted from 0.")
         said = [Response("", row["prompt_ids"], row["token_ids"], "", True) for row in found.response_table()]
-        tokens = response_activations(subject, said, blocks[layer], progress=progress)
+        tokens = response_activations(subject, said, blocks[layer], prompts=True, progress=progress)
         made = train_sae(
             tokens, options["count"], architecture=options["architecture"], active=options["active"],
             steps=options["steps"], seed=options["seed"], site=blocks[layer], facts={"model_name": subject.name},

@@ -24,21 +24,29 @@ def response_activations(
     responses: Sequence[Response],
     site: str,
     *,
+    prompts: bool = False,
     batch_tokens: int = 8192,
     progress: Progress = silent,
 ) -> Tensor:
     """What stands at a site on every response token that decoding feeds; float32 `[token, width]`.
 
     All of it is held in memory and, of a remote model, sent back.
+
+    Args:
+        prompts: take the prompts' tokens as well, but for the first of each, where models put activations that are many
+            times as long as all others.
     """
     plan = plan_batches([response_length(response) for response in responses], batch_tokens)
-    fed = [sum(len(responses[row].fed_ids) for row in rows) for rows in plan]
+    counts = [response_length(one) - 1 if prompts else len(one.fed_ids) for one in responses]
+    fed = [sum(counts[row] for row in rows) for rows in plan]
     width = subject.anatomy.hidden or subject.anatomy.width
     sizes = [len(rows) * max(response_length(responses[row]) for row in rows) for rows in plan]
     loads = [Load(size, bytes=16 * size + 4 * width * back) for size, back in zip(sizes, fed, strict=True)]
 
     def read(bundle: Bundle, backend: Any) -> list[Tensor]:
         batches = [teacher_forced([responses[row] for row in plan[number]], subject.pad_id) for number in bundle]
+        if prompts:
+            batches = [(ids, attention, _but_first(attention)) for ids, attention, _ in batches]
         made = tokens_of_batches(subject.model, site, batches, backend)
         if not isinstance(made, list) or [len(part) for part in made] != [fed[number] for number in bundle]:
             raise ResultError(f"{subject.runtime.name} delivered something else than the activations asked for.")
@@ -50,6 +58,11 @@ def response_activations(
         found |= dict(zip(bundle, parts, strict=True))
         progress(_STAGE, len(found), len(plan))
     return torch.cat([found[number] for number in range(len(plan))])
+
+
+def _but_first(attention: Tensor) -> Tensor:
+    """The mask of all tokens but the first of each row, which is padded on the left."""
+    return attention * (attention.cumsum(1) > 1)
 
 
 def tokens_of_batches(

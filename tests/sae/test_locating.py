@@ -162,3 +162,6 @@ def test_tokens_for_training_are_those_that_decoding_feeds(organism):
     handle.remove()
     expected = torch.cat(sorted(expected, key=len, reverse=True))
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+    whole = response_activations(organism, responses, SITE, prompts=True)
+    assert len(whole) == (3 + 2 - 1) + (2 + 1 - 1)  # all that is fed but the first
+    torch.testing.assert_close(whole[2:4], found[:2], atol=1e-3, rtol=1e-3)
