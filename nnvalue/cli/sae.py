@@ -68,6 +68,7 @@ def inspect(source: str | None, **options: Any) -> None:
 @click.option("--sae", "source", metavar="SAE", help="A folder or hub id.  [default: the organism's]")
 @sae_options
 @click.option("--value", "values", multiple=True, help="This value only; repeatable.  [default: the result's]")
+@click.option("--texts", default="own", show_default=True, help="own, or both: each text under either description.")
 @click.option("--top", default=20, show_default=True, type=click.IntRange(min=1), help="Features a pole to keep.")
 @click.option("--causal", is_flag=True, help="Rank by what turning each up does to the value's portraits.")
 @click.option("--output-scores", is_flag=True, help="Show what each makes the model say (Arad et al.); local models.")
@@ -93,8 +94,8 @@ def features(result: Path, **options: Any) -> None:
     with progress_bars() as progress:
         subject = open_model(name, **opening)
         made = locate_features(
-            subject, sae, found, options["values"] or None, top=options["top"], batch_tokens=options["batch_tokens"],
-            progress=progress,
+            subject, sae, found, options["values"] or None, texts=options["texts"], top=options["top"],
+            batch_tokens=options["batch_tokens"], progress=progress,
         )  # fmt: skip
         if options["causal"]:
             from nnvalue.dataset import load_valueinsight

@@ -14,7 +14,7 @@ from nnvalue.artifacts import digest, library_versions
 from nnvalue.errors import InvalidInputError, NumericalError, ResultError, UnknownNameError
 from nnvalue.findings import ValueNeurons
 from nnvalue.locator.collect import LEAN
-from nnvalue.locator.readings import response_length, teacher_forced
+from nnvalue.locator.readings import TEXTS, response_length, teacher_forced
 from nnvalue.models import Bundle, Load, Response, Subject, plan_batches
 from nnvalue.progress import Progress, silent
 from nnvalue.sae.checking import place_sae
@@ -34,6 +34,7 @@ def locate_features(
     found: ValueNeurons,
     values: Sequence[str] | None = None,
     *,
+    texts: str = "own",
     top: int = 20,
     site: str | None = None,
     batch_tokens: int = 8192,
@@ -48,20 +49,25 @@ def locate_features(
     Args:
         found: a result with its responses, of the same model.
         values: of the result's; None for all of them.
+        texts: `own`: each response under the description that it was given under; `both`: either pole's response to a
+            situation under either description, so that what differs is the prompt and not the text.
         top: features a pole that are kept in the table, among those that q calls where there are so many.
         site: where the SAE reads, if it does not say.
 
     Raises:
         ArtifactError: a result without responses.
         ModelError: a result of another model, or an SAE of another place or width.
-        UnknownNameError: a value that the result lacks.
+        UnknownNameError: a value that the result lacks, or another choice of texts.
     """
+    if texts not in TEXTS:
+        raise UnknownNameError("choice of texts", str(texts), TEXTS)
     place = str(place_sae(subject, sae, site).site)
     found.require_model(subject.identity())
     values = found.values if values is None else tuple(values)
     members = {value: _members(found, value) for value in values}
     wanted = {member for each in members.values() for member in each}
     table = [row for row in found.response_table() if not row["null"] and row["value"] in wanted]
+    table = crossed(table) if texts == "both" else table
     responses = [Response("", row["prompt_ids"], row["token_ids"], "", True) for row in table]
     means, peaks, dense, squares = read_responses(subject, sae, place, responses, batch_tokens, progress)
     lengths = np.array([len(response.fed_ids) for response in responses])
@@ -84,11 +90,23 @@ def locate_features(
         rows += _selected(number, made, peaks[mine], sign[mine], top)
     columns = {name: np.array([row[name] for row in rows], dtype=kind) for name, kind in COLUMNS.items()}
     config = {
-        "model": subject.identity(), "sae": sae_facts(sae, place), "responses": len(table), "top": top,
+        "model": subject.identity(), "sae": sae_facts(sae, place), "responses": len(table), "top": top, "texts": texts,
         "dataset": found.config["dataset"], "versions": library_versions(),
     }  # fmt: skip
     norm = float(np.sqrt(squares.sum() / max(1, lengths.sum())))
     return ValueFeatures(tuple(values), columns, {name: np.stack(one) for name, one in maps.items()}, norm, config)
+
+
+def crossed(table: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of responses, and each of them under the prompt of the other pole's response to the same situation."""
+    prompt_of = {(row["value"], row["situation_id"], row["pole"]): row["prompt_ids"] for row in table}
+    made = []
+    for row in table:
+        other = POLES[1 - POLES.index(row["pole"])]
+        against = prompt_of.get((row["value"], row["situation_id"], other))
+        if against is not None:
+            made += [row, {**row, "prompt_ids": against, "pole": other}]
+    return made
 
 
 def contrast(means: np.ndarray, sign: np.ndarray, fold: np.ndarray) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from nnvalue import locate
 from nnvalue.errors import ArtifactError, InvalidInputError, ModelError, UnknownNameError
 from nnvalue.models import Response
 from nnvalue.sae import SparseAutoencoder, ValueFeatures, contrast, locate_features, response_activations
-from nnvalue.sae.locating import read_responses
+from nnvalue.sae.locating import crossed, read_responses
 from nnvalue.steering import random_features, value_features
 
 SITE = "model.layers.3.output"
@@ -165,3 +165,23 @@ def test_tokens_for_training_are_those_that_decoding_feeds(organism):
     whole = response_activations(organism, responses, SITE, prompts=True)
     assert len(whole) == (3 + 2 - 1) + (2 + 1 - 1)  # all that is fed but the first
     torch.testing.assert_close(whole[2:4], found[:2], atol=1e-3, rtol=1e-3)
+
+
+def test_either_text_is_read_under_either_prompt(organism, found):
+    """Rows double, each with the prompt of the other pole for the same situation, and its sign is the prompt's."""
+    table = [row for row in found.response_table() if not row["null"]]
+    made = crossed(table)
+    assert len(made) == 2 * len(table)
+    for own, other in zip(made[::2], made[1::2], strict=True):
+        assert own["token_ids"] == other["token_ids"]
+        assert own["pole"] != other["pole"]
+        twin = next(
+            row for row in table
+            if (row["value"], row["situation_id"], row["pole"]) == (own["value"], own["situation_id"], other["pole"])
+        )  # fmt: skip
+        assert other["prompt_ids"] == twin["prompt_ids"]
+    both = locate_features(organism, random_sae(), found, texts="both", top=3)
+    assert both.config["texts"] == "both"
+    assert both.config["responses"] == 2 * len(table)
+    with pytest.raises(UnknownNameError, match="choose from both, own"):
+        locate_features(organism, random_sae(), found, texts="none")
