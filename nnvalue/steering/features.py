@@ -189,7 +189,7 @@ def value_features(
     pole: str = "positive",
     *,
     mode: str = "add",
-    top: int = 5,
+    top: int = 20,
     factor: float = 2.0,
     dose: float = 1.0,
     scope: Any = "answer",
