@@ -39,7 +39,7 @@ def design(values: Sequence[str], situations: int, others: int, sae: str | None)
         Arm("neurons", doses=(4, 8, 12, 16), locate=FOUND),
         Arm("direction", "direction", (0.125, 0.25, 0.5), locate=FOUND),
         Arm("features, add", "features", (0.25, 0.5, 1.0), locate=FOUND, sae=sae),
-        Arm("features, clamp", "features", (1.0, 2.0, 4.0), locate=FOUND, steering={"mode": "clamp"}, sae=sae),
+        Arm("features, clamp", "features", (0.05, 0.1, 0.2), locate=FOUND, steering={"mode": "clamp"}, sae=sae),
         Arm("prompt", "prompt"),
     )
     return Design(
@@ -56,10 +56,11 @@ def design(values: Sequence[str], situations: int, others: int, sae: str | None)
 @click.option("--value", "values", multiple=True, help="Steer this; repeatable.  [default: the ten basic values]")
 @click.option("--situations", default=24, show_default=True, help="Of the steered value, in each cell.")
 @click.option("--others", default=3, show_default=True, help="Of every other value, for leakage.")
+@click.option("--effect", type=float, help="Of the targets, where arms are compared.  [default: what all reach]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/compare"), show_default=True)
 def main(
     model: str | None, sae: str | None, endpoint: str | None, llm: str, values: tuple[str, ...], situations: int,
-    others: int, out: Path,
+    others: int, effect: float | None, out: Path,
 ) -> None:  # fmt: skip
     """Run the comparison and print it."""
     asked = design(values or tuple(load_framework().values), situations, others, sae)
@@ -74,12 +75,12 @@ def main(
         done = evaluate(open_model(model), asked, judge=judge, out=out, progress=progress)
     console = Console()
     print_evaluation(console, done)
-    print_matched(console, done, known=model is None)
+    print_matched(console, done, known=model is None, effect=effect)
 
 
-def print_matched(console: Console, done: Evaluation, known: bool) -> None:
+def print_matched(console: Console, done: Evaluation, known: bool, effect: float | None = None) -> None:
     """Every arm at the same effect, and the differences in leakage."""
-    rows, pairs = matched(done)
+    rows, pairs = matched(done, effect)
     console.print(f"At the same effect, targets moved by {rows[0].effect:.2f}", style="bold")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     names = ["arm", "dose", "others move", "", "failed", "ppl", *(["expected", "unexpected"] if known else [])]

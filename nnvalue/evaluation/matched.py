@@ -47,16 +47,18 @@ def matched(
     """Arms at one effect, and differences in leakage between pairs of arms (mean, low, high), paired over resamples.
 
     Args:
-        effect: mean movement of the targets; None for the largest that all arms reach, less a twentieth.
+        effect: mean movement of the targets; None for the largest that all arms reach which move them at all, less a
+            twentieth.
 
     Raises InvalidInputError for an evaluation without answers of other values, or an effect that is not above 0.
     """
     curves = _Curves(done)
     if effect is None:
-        effect = _SHARE * min(float(table[:, 0].max()) for table in curves.tables(None).values())
+        reached = [float(table[:, 0].max()) for table in curves.tables(None).values()]
+        effect = _SHARE * min((each for each in reached if each > 0), default=0.0)
     if not effect > 0:
         raise InvalidInputError(
-            f"Arms are compared at an effect above 0; {effect:.2f} asked for, or all that is reached."
+            f"Arms are compared at an effect above 0; {effect:.2f} was asked for, or no arm moves its targets."
         )
     rng = np.random.default_rng(seed)
     count = len(curves.cores)

@@ -56,6 +56,18 @@ def test_the_effect_that_all_arms_reach_is_taken():
     assert all(np.isfinite(one.dose) and one.reached == 1 for one in found)
 
 
+def test_an_arm_that_moves_nothing_does_not_set_the_effect():
+    """It would make every comparison impossible: one arm whose doses only break answers is enough."""
+    found, pairs = matched(Rows({"a": (0.2, 0.5, (1, 2)), "idle": (-0.1, 1.0, (1, 2))}), resamples=10)
+    a, idle = found
+    assert a.effect == pytest.approx(0.95 * 0.4)
+    assert np.isnan(idle.dose)
+    assert idle.reached == 0
+    assert not pairs
+    with pytest.raises(InvalidInputError, match="no arm moves"):
+        matched(Rows({"idle": (-0.1, 1.0, (1, 2))}), resamples=10)
+
+
 def test_an_arm_that_does_not_get_there_says_so():
     found, pairs = matched(Rows({"a": (0.2, 0.5, (1,)), "b": (0.8, 0.25, (1.0,))}), 0.5, resamples=20)
     assert np.isnan(found[0].dose)
