@@ -4,7 +4,7 @@
 
 Every arm is taken to the dose at which its targets move equally far, and what other values do there, how many answers
 fail, how fluent they are, and what held-out sentences lose is put side by side, with 95 % intervals over situations.
-Random neurons, directions and features of the same size stand beside them. About twenty minutes on the organism.
+Random neurons, directions and features of the same size stand beside them. About fifteen minutes on the organism.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ def main(
         progress = stack.enter_context(progress_bars())
         done = evaluate(open_model(model), asked, judge=judge, out=out, progress=progress)
     console = Console()
+    console.width = max(console.width, 100)  # the table's numbers would be cut
     print_evaluation(console, done)
     print_matched(console, done, known=model is None, effect=effect)
 
