@@ -4,7 +4,8 @@
 
 Every arm is taken to the dose at which its targets move equally far, and what other values do there, how many answers
 fail, how fluent they are, and what held-out sentences lose is put side by side, with 95 % intervals over situations.
-Random neurons, directions and features of the same size stand beside them. About fifteen minutes on the organism.
+Random neurons, directions and features of the same size stand beside them. Five values take four
+minutes on the organism (two cores).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from nnvalue.causal import descendants, read_reference, side_effects
+from nnvalue.causal import descendants, read_reference
 from nnvalue.causal.marks import heads
 from nnvalue.cli.evaluate_show import print_evaluation
 from nnvalue.cli.terminal import progress_bars, quiet_libraries
@@ -113,16 +114,15 @@ def expected_and_not(done: Evaluation, row: Matched) -> tuple[float, float]:
             moved = SIGN[one["pole"]] * (one["stance"] - base[one["measured"], one["situation"]])
             changes.setdefault((one["value"], one["pole"]), {}).setdefault(one["measured"], []).append(moved)
     downstream = descendants(heads(read_reference("organism", values)))
-    expected, unexpected = [], []
+    sides: dict[bool, list[float]] = {True: [], False: []}
     for (value, _), cells in changes.items():
-        table = np.array([[np.mean(cells.get(name, [np.nan])) for name in values]])
-        only = np.zeros_like(downstream)
-        place = values.index(value)
-        only[place] = downstream[place]
-        found = side_effects(table, only, values, form="magnitude", permutations=1).by_value[place]
-        expected.append(found.expected)
-        unexpected.append(found.unexpected)
-    return float(np.nanmean(expected)), float(np.nanmean(unexpected))
+        for expected in sides:
+            other_moves = [
+                abs(np.mean(cells[other])) for other, below in zip(values, downstream[values.index(value)], strict=True)
+                if other != value and other in cells and bool(below) is expected
+            ]  # fmt: skip
+            sides[expected].append(np.mean(other_moves) if other_moves else np.nan)
+    return float(np.nanmean(sides[True])), float(np.nanmean(sides[False]))
 
 
 if __name__ == "__main__":
