@@ -8,7 +8,8 @@
 - organism: a survey of 200 named roles under descriptions of either pole of ten values. Their true scores are known,
   and so is the causal model behind them. Graphs by every method with stability over halves of roles and of items, and
   compared with the truth beside 10,000 shuffles of names.
-- findings: the same for settings by value neurons and by directions, for which no truth is known.
+- findings: the same for settings by value neurons, by directions and by features of the organism's SAE, for which no
+  truth is known.
 - cost: a ratio to bare transformers on the same prompts; answers per second and peak memory of a survey, of N roles and
   of 4 N; every portrait in a run that is killed and goes on.
 - whole: 200 roles × 25 settings × 10 values × 2 items × 2 orders.
@@ -44,6 +45,7 @@ from nnvalue.causal import (
     compare,
     direction_settings,
     estimate,
+    feature_settings,
     fit_graph,
     marks_of_arrows,
     neuron_settings,
@@ -53,9 +55,10 @@ from nnvalue.causal.marks import HEAD, NOTHING, TAIL
 from nnvalue.causal.references import read_reference
 from nnvalue.dataset import role_of, voice
 from nnvalue.models import encode_prompt, option_log_probabilities, pad_left, plan_batches
-from nnvalue.organism import named_scores
+from nnvalue.organism import named_scores, sae_folder
 from nnvalue.prompts import Prompt
 from nnvalue.readout import read_questionnaire
+from nnvalue.sae import locate_features, open_sae, place_sae
 from nnvalue.steering import learn_directions
 from nnvalue.values.forms import forms
 
@@ -237,14 +240,17 @@ def organism(quick: bool) -> dict[str, Any]:
 
 
 def findings(quick: bool) -> dict[str, Any]:
-    """Settings by neurons and directions: no truth is known, so what comes out is told and no more."""
+    """Settings by neurons, directions and features: no truth is known, so what comes out is told and no more."""
     subject, edition = open_model(), load_valueinsight()
     located = locate(subject, situations=12 if quick else 48, null=False, dataset=edition, out=PLACE / "neurons")
     directions = learn_directions(subject, located)
+    sae = place_sae(subject, open_sae(sae_folder()))
+    features = locate_features(subject, sae, located, texts="both")
     figures = {}
     for name, settings in {
         "neurons": neuron_settings(located, (12.0,)),
         "direction": direction_settings(directions, (0.5,)),
+        "features": feature_settings(features, sae, (0.5,)),
     }.items():
         done = _survey(name, settings, 20 if quick else 100, 2)
         table = done.table()

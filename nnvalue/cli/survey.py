@@ -23,7 +23,9 @@ _UNASKED = (  # how it is asked, and not what
     "out", "overwrite", "as_json", "batch_tokens", "concurrency", "attempts", "answer_timeout", "key_env",
     "judge_allow_http", "price_in", "price_out",
 )  # fmt: skip
-_DOSES = {"neurons": 8.0, "directions": 0.5}
+_DOSES = {"neurons": 8.0, "directions": 0.5, "features": 0.25}
+_ABOUT = {"dose": ("neurons", "directions", "features"), "mode": ("neurons", "features"), "sae": ("features",)}
+_STEERED_BY = ("neurons", "directions", "features", "steerings")
 
 
 @click.command("survey")
@@ -43,8 +45,10 @@ _DOSES = {"neurons": 8.0, "directions": 0.5}
 @click.option("--value", "values", multiple=True, help="Steer this value only; repeatable.  [default: all]")
 @click.option("--neurons", type=_PATH, metavar="RESULT", help="Steer by value neurons, too: of nnvalue locate.")
 @click.option("--directions", type=_PATH, metavar="FOLDER", help="Steer along saved ValueDirections, too.")
-@click.option("--dose", type=float, help="Of neurons and directions.  [default: 8, and 0.5]")
-@click.option("--mode", help="Of neurons, as in nnvalue steer.  [default: effect]")
+@click.option("--features", type=_PATH, metavar="RESULT", help="Steer by features of an SAE: of nnvalue sae features.")
+@click.option("--sae", metavar="SAE", help="With --features: a folder or hub id.  [default: the organism's]")
+@click.option("--dose", type=float, help="Of neurons, directions, features.  [default: 8, 0.5 and 0.25]")
+@click.option("--mode", help="Of neurons or features, as in nnvalue steer.  [default: effect; of features add]")
 @click.option("--steering", "steerings", multiple=True, metavar="FOLDER", help="A saved steering, too; repeatable.")
 @click.option("--batch-tokens", default=8192, show_default=True, help="Tokens of one batch.")
 @click.option("--seed", default=0, show_default=True, help="Of descriptions and generated roles.")
@@ -102,13 +106,17 @@ def check(options: Mapping[str, Any]) -> None:
     if len(who) > 1:
         flags = " and ".join("--" + name.replace("_", "-") for name in who)
         raise click.UsageError(f"{flags} are two choices of who is asked; give one of them.")
-    for name in ("dose", "mode"):
-        if options[name] is not None and options["neurons"] is None and (name == "mode" or not options["directions"]):
-            raise click.UsageError(f"--{name} is about neurons{' or directions' * (name == 'dose')}; give them, too.")
+    for name, about in _ABOUT.items():
+        if options[name] is not None and not any(options[one] for one in about):
+            raise click.UsageError(f"--{name} is about {' or '.join(about)}; give them, too.")
+    if options["mode"] is not None and options["neurons"] and options["features"]:
+        raise click.UsageError("--mode means another thing for neurons than for features; ask for them one by one.")
     if options["protocol"] != "yes_no" and (options["endpoint"] is not None or options["as_published"]):
         raise click.UsageError("--endpoint and --as-published are about --protocol yes_no; leave them out, or give it.")
-    if options["no_prompts"] and not (options["neurons"] or options["directions"] or options["steerings"]):
-        raise click.UsageError("With --no-prompts nothing steers; give --neurons, --directions or --steering.")
+    if options["no_prompts"] and not any(options[name] for name in _STEERED_BY):
+        raise click.UsageError(
+            "With --no-prompts nothing steers; give --neurons, --directions, --features or --steering."
+        )
 
 
 def read_people(edition: ValueInsight, options: Mapping[str, Any]) -> Any:
@@ -142,22 +150,25 @@ def read_people(edition: ValueInsight, options: Mapping[str, Any]) -> Any:
 
 def read_settings(edition: ValueInsight, options: Mapping[str, Any]) -> list[Setting] | None:
     """What steers; None for the default of the verb."""
-    from nnvalue.causal import Setting, direction_settings, neuron_settings, prompt_settings
+    from nnvalue.causal import Setting, direction_settings, feature_settings, neuron_settings, prompt_settings
     from nnvalue.findings import ValueNeurons
+    from nnvalue.organism import sae_folder
+    from nnvalue.sae import ValueFeatures, open_sae
     from nnvalue.steering import ValueDirections, from_pretrained
 
     values = options["values"] or None
-    if values is None and not options["no_prompts"] and not any(
-        options[name] for name in ("neurons", "directions", "steerings")
-    ):  # fmt: skip
+    if values is None and not options["no_prompts"] and not any(options[name] for name in _STEERED_BY):
         return None
     made = [] if options["no_prompts"] else prompt_settings(edition, values, seed=options["seed"])
     doses = {name: (options["dose"] if options["dose"] is not None else usual,) for name, usual in _DOSES.items()}
+    mode = {} if options["mode"] is None else {"mode": options["mode"]}
     if options["neurons"] is not None:
-        mode = {} if options["mode"] is None else {"mode": options["mode"]}
         made += neuron_settings(ValueNeurons.load(options["neurons"]), doses["neurons"], values, **mode)
     if options["directions"] is not None:
         made += direction_settings(ValueDirections.load(options["directions"]), doses["directions"], values)
+    if options["features"] is not None:
+        sae = open_sae(sae_folder() if options["sae"] is None else options["sae"])
+        made += feature_settings(ValueFeatures.load(options["features"]), sae, doses["features"], values, **mode)
     return made + [Setting.of(Path(folder).name, from_pretrained(folder)) for folder in options["steerings"]]
 
 

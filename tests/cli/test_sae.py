@@ -15,7 +15,7 @@ from tests.sae.test_locating import random_sae
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
-    for verb in ("sae", "steer"):
+    for verb in ("sae", "steer", "survey"):
         monkeypatch.setattr(f"nnvalue.cli.{verb}.quiet_libraries", lambda: None)
 
 
@@ -69,13 +69,20 @@ def test_features_are_found_and_steered_by(place, monkeypatch, capsys):
     assert "of an SAE, mode add, at model.layers.3.output" in " ".join(out.split())
 
 
-def test_features_are_settings_of_a_survey_and_arms_of_an_evaluation(place, organism, edition):
+def test_features_are_settings_of_a_survey_and_arms_of_an_evaluation(place, organism, edition, monkeypatch, capsys):
     found, sae = ValueFeatures.load(place / "r.features"), open_sae(place / "sae")
     how = {"dataset": edition, "pairs": 1, "split": "locate", "out": place / "survey"}
     done = survey(organism, feature_settings(found, sae), roles={"nobody": None}, **how)
     again = Survey.load(place / "survey")
     assert [one.kind for one in again.settings] == ["none", "features", "features"]
     assert again.settings[1].as_steering().describe() == done.settings[1].steering.describe()
+    typed = ("survey", "--features", place / "r.features", "--sae", place / "sae", "--no-prompts", "--dose", 0.5)
+    status, _, err = run_here(
+        capsys, monkeypatch, *typed, "--roles", 1, "--pairs", 1, "--split", "locate", "--out", place / "typed", "--json"
+    )  # fmt: skip
+    assert not status, err
+    same = Survey.load(place / "typed").settings
+    assert [one.steering.describe() for one in same[1:]] == [one.steering.describe() for one in done.settings[1:]]
     arm = Arm("sae", "features", (0.5, 1.0), locate={"null": False}, steering={"top": 3}, sae=str(place / "sae"))
     design = Design(("power",), (arm,), poles=("positive",), situations=3, others=0, pairs=1, random_sets=1, held_out=0,
                     locate_situations=6, max_new_tokens=12, statements=False)  # fmt: skip
