@@ -1,18 +1,20 @@
-"""Which way of steering does least else? Neurons, directions, SAE features and prompts, at the same effect.
+"""Which way of steering does least else? Neurons, directions, SAE features, roles and prompts, at the same effect.
 
     python -m recipes.compare_steering [--model NAME --sae SAE --endpoint URL --llm JUDGE] [--situations 24]
 
 Every arm is taken to the dose at which its targets move equally far, and what other values do there, how many answers
-fail, how fluent they are, and what held-out sentences lose is put side by side, with 95 % intervals over situations.
-Random neurons, directions and features of the same size stand beside them. Five values take four
-minutes on the organism (two cores).
+fail and how fluent they are is put side by side, with 95 % intervals over situations; what held-out sentences lose
+stands in the tables above. Random neurons, directions and features of the same size are the controls. The last table
+is written to OUT.matched.json, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -20,6 +22,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nnvalue.artifacts import library_versions, plain, write_json
 from nnvalue.causal import descendants, read_reference
 from nnvalue.causal.marks import heads
 from nnvalue.cli.evaluate_show import print_evaluation
@@ -38,9 +41,10 @@ def design(values: Sequence[str], situations: int, others: int, sae: str | None)
     """What is compared."""
     arms = (
         Arm("neurons", doses=(4, 8, 12, 16), locate=FOUND),
-        Arm("direction", "direction", (0.125, 0.25, 0.5), locate=FOUND),
-        Arm("features, add", "features", (0.25, 0.5, 1.0), locate=FOUND, sae=sae),
+        Arm("direction", "direction", (0.125, 0.25, 0.375, 0.5), locate=FOUND),
+        Arm("features, add", "features", (0.125, 0.25, 0.375, 0.5), locate=FOUND, sae=sae),
         Arm("features, clamp", "features", (0.05, 0.1, 0.2), locate=FOUND, steering={"mode": "clamp"}, sae=sae),
+        Arm("role", "role"),
         Arm("prompt", "prompt"),
     )
     return Design(
@@ -77,26 +81,57 @@ def main(
     console = Console()
     console.width = max(console.width, 100)  # the table's numbers would be cut
     print_evaluation(console, done)
-    print_matched(console, done, known=model is None, effect=effect)
+    told = print_matched(console, done, known=model is None, effect=effect)
+    place = out.with_name(f"{out.name}.matched.json")
+    write_json(place, plain(told))
+    console.print(f"Written to {place}.", markup=False, highlight=False, soft_wrap=True)
 
 
-def print_matched(console: Console, done: Evaluation, known: bool, effect: float | None = None) -> None:
-    """Every arm at the same effect, and the differences in leakage."""
+def print_matched(console: Console, done: Evaluation, known: bool, effect: float | None = None) -> dict[str, Any]:
+    """Every arm at the same effect, and the differences in leakage; the same as JSON data."""
     rows, pairs = matched(done, effect)
+    told: dict[str, Any] = {"design": done.design.as_json(), "versions": library_versions(), "arms": [], "pairs": []}
     console.print(f"At the same effect, targets moved by {rows[0].effect:.2f}", style="bold")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    names = ["arm", "dose", "others move", "", "failed", "ppl", *(["expected", "unexpected"] if known else [])]
+    names = ["arm", "dose", "others move", "", "failed", "ppl", "random"] + ["expected", "unexpected"] * known
     for number, name in enumerate(names):
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
     for row in rows:
         sides = expected_and_not(done, row) if known else ()
+        chance = moved_by_chance(done, row)
+        told["arms"].append({
+            **asdict(row), "random": chance, **dict(zip(("expected", "unexpected"), sides, strict=False))
+        })  # fmt: skip
         table.add_row(
             row.arm, f"{row.dose:.2g}", f"{row.leakage:.3f}", f"[{row.low:.3f}, {row.high:.3f}]",
-            f"{row.failures:+.3f}", f"{row.log_perplexity:+.2f}", *(f"{one:.3f}" for one in sides),
+            f"{row.failures:+.3f}", f"{row.log_perplexity:+.2f}", "" if chance is None else f"{chance:+.3f}",
+            *(f"{one:.3f}" for one in sides),
         )  # fmt: skip
     console.print(table)
     for (one, other), (mean, low, high) in pairs.items():
+        told["pairs"].append({"arm": one, "less": other, "leakage": mean, "low": low, "high": high})
         console.print(f"{one} − {other}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]", markup=False, highlight=False)
+    return told
+
+
+def moved_by_chance(done: Evaluation, row: Matched) -> float | None:
+    """How far random neurons, directions or features move the targets at the dose nearest to the arm's; None for words.
+
+    The mean over all kinds and draws of the control.
+    """
+    base = {(one["measured"], one["situation"]): one["stance"] for one in done.answers if one["arm"] == UNSTEERED}
+    dose = _nearest_dose(done, row)
+    moved = [
+        SIGN[one["pole"]] * (one["stance"] - base[one["measured"], one["situation"]])
+        for one in done.answers
+        if one["control_of"] == row.arm and one["dose"] == dose and one["measured"] == one["value"]
+    ]
+    return float(np.mean(moved)) if moved else None
+
+
+def _nearest_dose(done: Evaluation, row: Matched) -> float:
+    doses = sorted({one["dose"] for one in done.answers if one["arm"] == row.arm})
+    return min(doses, key=lambda each: abs(each - row.dose)) if row.dose == row.dose else doses[-1]
 
 
 def expected_and_not(done: Evaluation, row: Matched) -> tuple[float, float]:
@@ -106,8 +141,7 @@ def expected_and_not(done: Evaluation, row: Matched) -> tuple[float, float]:
     """
     values = done.design.values
     base = {(one["measured"], one["situation"]): one["stance"] for one in done.answers if one["arm"] == UNSTEERED}
-    doses = sorted({one["dose"] for one in done.answers if one["arm"] == row.arm})
-    dose = min(doses, key=lambda each: abs(each - row.dose)) if row.dose == row.dose else doses[-1]
+    dose = _nearest_dose(done, row)
     changes: dict[tuple[str, str], dict[str, list[float]]] = {}
     for one in done.answers:
         if one["arm"] == row.arm and one["dose"] == dose:

@@ -68,7 +68,7 @@ def inspect(source: str | None, **options: Any) -> None:
 @click.option("--sae", "source", metavar="SAE", help="A folder or hub id.  [default: the organism's]")
 @sae_options
 @click.option("--value", "values", multiple=True, help="This value only; repeatable.  [default: the result's]")
-@click.option("--texts", default="own", show_default=True, help="own, or both: each text under either description.")
+@click.option("--texts", default="both", show_default=True, help="both: each text under either description; or own.")
 @click.option("--top", default=20, show_default=True, type=click.IntRange(min=1), help="Features a pole to keep.")
 @click.option("--causal", is_flag=True, help="Rank by what turning each up does to the value's portraits.")
 @click.option("--output-scores", is_flag=True, help="Show what each makes the model say (Arad et al.); local models.")

@@ -31,6 +31,7 @@ from nnvalue.steering import (
     random_features,
     value_features,
     value_prompt,
+    value_role,
 )
 
 RANDOM, AS_BUSY, DIRECTION = "random neurons", "random neurons, same firing rates", "random direction"
@@ -111,6 +112,8 @@ class _Maker:
         if arm.kind == "prompt":
             settings = {"split": self._design.split, "seed": self._design.seed}
             return lambda value, pole: value_prompt(self._edition, value, pole, **settings)
+        if arm.kind == "role":
+            return lambda value, pole: value_role(self._edition, value, pole, seed=self._design.seed)
         if arm.kind == "neurons":
             settings, found = _settings(arm, neuron_steering), self._located(arm.locate)
             return lambda value, pole: neuron_steering(found, value, pole, **settings)

@@ -13,8 +13,10 @@ from nnvalue.errors import InvalidInputError, UnknownNameError
 from nnvalue.steering_protocol import Sampling, checked_dose
 from nnvalue.values import POLES
 
-KINDS = ("neurons", "direction", "features", "prompt")
-"""What an arm steers by: value neurons, a direction, features of an SAE, or a description of a person at the pole."""
+KINDS = ("neurons", "direction", "features", "prompt", "role")
+"""What an arm steers by: value neurons, a direction, features of an SAE, a description of a person at the pole, or a
+role of the dataset that stands there."""
+_SPOKEN = ("prompt", "role")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Arm:
                 raise InvalidInputError(f"The arm '{self.name}': {name} must be a mapping of settings.")
         if self.sae is not None and self.kind != "features":
             raise InvalidInputError(f"The arm '{self.name}' has an SAE and is one of {self.kind}; leave sae out.")
-        if self.kind == "prompt" and (self.locate or self.steering):
+        if self.kind in _SPOKEN and (self.locate or self.steering):
             raise InvalidInputError(f"The arm '{self.name}' speaks, and has no settings of locating or steering.")
         if not isinstance(self.name, str) or not self.name or not doses or min(doses) <= 0:
             raise InvalidInputError(

@@ -34,7 +34,7 @@ def locate_features(
     found: ValueNeurons,
     values: Sequence[str] | None = None,
     *,
-    texts: str = "own",
+    texts: str = "both",
     top: int = 20,
     site: str | None = None,
     batch_tokens: int = 8192,
@@ -49,8 +49,8 @@ def locate_features(
     Args:
         found: a result with its responses, of the same model.
         values: of the result's; None for all of them.
-        texts: `own`: each response under the description that it was given under; `both`: either pole's response to a
-            situation under either description, so that what differs is the prompt and not the text.
+        texts: `both`: either pole's response to a situation under either description, so that what differs is the
+            prompt and not the text; `own`: each response under the description that it was given under, half the work.
         top: features a pole that are kept in the table, among those that q calls where there are so many.
         site: where the SAE reads, if it does not say.
 

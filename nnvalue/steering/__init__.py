@@ -15,7 +15,7 @@ from nnvalue.steering.features import (
 )
 from nnvalue.steering.modes import MODES, PARTS, neuron_steering
 from nnvalue.steering.neurons import NeuronSteering
-from nnvalue.steering.prompts import PromptSteering, role_prompt, value_prompt
+from nnvalue.steering.prompts import PromptSteering, role_prompt, value_prompt, value_role
 from nnvalue.steering.recipes import OPS, Recipe
 from nnvalue.steering.steered import steered
 from nnvalue.steering.stored import (
@@ -69,4 +69,5 @@ __all__ = [
     "unpack_steering",
     "value_features",
     "value_prompt",
+    "value_role",
 ]

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from nnvalue.dataset import Role, ValueInsight, voice
+from nnvalue.dataset import Role, ValueInsight, role_of, voice
 from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
 from nnvalue.models import Anatomy
 from nnvalue.prompts import Prompt
 from nnvalue.steering_protocol import Edits, checked_dose
-from nnvalue.values import POLES, load_framework
+from nnvalue.values import POLES, SIGN, load_framework
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,32 @@ def role_prompt(role: Role | str, *, dose: float = 1.0) -> PromptSteering:
     if not text:
         raise InvalidInputError("A role needs a text; an empty one was given.")
     return PromptSteering(text, None, dose, {"role": _name(role)})
+
+
+def value_role(
+    edition: ValueInsight, value: str, pole: str = "positive", *, dose: float = 1.0, split: str = "train", seed: int = 0
+) -> PromptSteering:
+    """A role of a dataset that stands at a value's pole, and of which as little as can be is told about other values.
+
+    Among equals one is drawn by the seed. Of a higher-order value, one of its members is told about, and no other
+    member at the other pole.
+
+    Raises UnknownNameError for a value or pole that does not exist, DatasetError where no role stands there.
+    """
+    if pole not in POLES:
+        raise UnknownNameError("pole", pole, POLES)
+    framework = load_framework(edition.framework)
+    members, side = framework.members(framework.resolve(value)), SIGN[pole]
+    fitting: dict[int, list[Role]] = {}
+    for role in map(role_of, edition.roles):
+        own = {role.levels[one] for one in members if one in role.levels}
+        if role.split == split and own == {side}:
+            fitting.setdefault(sum(one not in members for one in role.levels), []).append(role)
+    if not fitting:
+        raise DatasetError(f"{edition.name} has no role at the {pole} pole of '{value}' in its '{split}' split.")
+    plainest = sorted(fitting[min(fitting)], key=lambda role: role.id)
+    steering = role_prompt(random.Random(f"{seed}/{value}/{pole}").choice(plainest), dose=dose)
+    return replace(steering, about={**steering.about, "value": value, "pole": pole})
 
 
 def _name(role: Role | str) -> str:

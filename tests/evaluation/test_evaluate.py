@@ -90,9 +90,11 @@ def test_tables_come_from_stored_rows_without_a_model(saved, done, monkeypatch):
 def test_a_finished_one_is_found_again_and_others_are_refused(done, organism, tmp_path, monkeypatch):
     out = tmp_path / "one"
     tiny_design = dataclasses.replace(
-        SMALL, arms=(Arm("prompt", "prompt"),), situations=2, others=0, held_out=0, pairs=0
+        SMALL, arms=(Arm("prompt", "prompt"), Arm("role", "role")), situations=2, others=0, held_out=0, pairs=0
     )
     first = evaluate(organism, tiny_design, out=out)
+    assert {row["arm"] for row in first.answers} == {"unsteered", "prompt", "role"}
+    assert all(row["dose"] == 1 and row["control_of"] is None for row in first.answers if row["arm"] == "role")
     asked = []
     monkeypatch.setattr(evaluating_module, "read_answers", lambda *given: asked.append(given))
     again = evaluate(organism, tiny_design, out=out)
