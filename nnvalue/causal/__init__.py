@@ -27,6 +27,7 @@ from nnvalue.causal.settings import (
     feature_settings,
     neuron_settings,
     prompt_settings,
+    published_feature_settings,
     unsteered,
 )
 from nnvalue.causal.side_effects import (
@@ -92,6 +93,7 @@ __all__ = [
     "predict",
     "prompt_settings",
     "protected_values",
+    "published_feature_settings",
     "read_answer",
     "read_background",
     "read_people",

@@ -11,12 +11,15 @@ from nnvalue.artifacts import digest
 from nnvalue.dataset import Role, ValueInsight, voice
 from nnvalue.errors import DatasetError, InvalidInputError, UnknownNameError
 from nnvalue.findings import ValueNeurons
-from nnvalue.sae import SparseAutoencoder, ValueFeatures
+from nnvalue.models import Subject
+from nnvalue.prompts import Prompt
+from nnvalue.sae import SparseAutoencoder, ValueFeatures, active_at, place_sae
 from nnvalue.steering import (
     PromptSteering,
     Steering,
     ValueDirections,
     direction_steering,
+    feature_steering,
     neuron_steering,
     pack_steering,
     unpack_steering,
@@ -25,6 +28,8 @@ from nnvalue.steering import (
 from nnvalue.values import POLES, SIGN, load_framework
 
 UNSTEERED = "unsteered"
+MARKER = " your values"
+"""Where the paper looks for features and adds them."""
 _FIELDS = ("name", "kind", "value", "pole", "dose", "seed")
 
 
@@ -164,6 +169,38 @@ def feature_settings(
     """Edits of value features of an SAE, towards both poles; arguments as of `neuron_settings`."""
     return _made("features", found.values if values is None else values, doses,
                  lambda value, pole: value_features(found, sae, value, pole, **steering))  # fmt: skip
+
+
+def published_feature_settings(
+    subject: Subject,
+    sae: SparseAutoencoder,
+    prompt: Prompt,
+    text: str = MARKER,
+    *,
+    top: int = 24,
+    dose: float = 100.0,
+) -> list[Setting]:
+    """The paper's settings: each of the features most active at some words adds `dose` decoder rows there.
+
+    One setting a feature, about no value. The words are edited in the pass over the prompt alone, and must stand in
+    every prompt of the survey (Kang et al. 2025, public code: the 24 features by their maximum over " your values",
+    100 · W_dec).
+
+    Args:
+        prompt: in which features are looked for, such as the first that a survey puts.
+
+    Raises InvalidInputError where the words do not stand in the prompt or nothing is active there, ModelError for an
+    SAE that does not fit.
+    """
+    placed = place_sae(subject, sae)
+    made = []
+    for feature, activation in active_at(subject, placed, prompt, text, top=top):
+        about = {"at": text, "activation": round(activation, 4)}
+        steering = feature_steering(
+            placed, [feature], [1.0], dose=dose, scope={"text": text}, model=subject.identity(), about=about
+        )  # fmt: skip
+        made.append(Setting.of(f"feature {feature}", steering))
+    return made
 
 
 def _made(kind: str, values: Iterable[str], doses: Sequence[float], make: Any) -> list[Setting]:

@@ -22,8 +22,8 @@ from nnvalue.readout.questionnaire import Question
 from nnvalue.steering_protocol import Steering
 
 FRAME = """\
-Answer the question by what matters to you. Write a line that begins with "Thought:" and says in a few words why, and \
-then a line that begins with "Answer:" and has one word, yes or no.
+Answer the question by your values, by what matters to you. Write a line that begins with "Thought:" and says in a \
+few words why, and then a line that begins with "Answer:" and has one word, yes or no.
 
 Question: Would you keep working on a thing that nobody is ever going to see?
 Thought: What I make is for myself first, so who looks at it is not the point.

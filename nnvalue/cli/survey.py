@@ -17,15 +17,17 @@ from nnvalue.cli.terminal import progress_bars, quiet_libraries
 if TYPE_CHECKING:
     from nnvalue.causal import Setting, YesNo
     from nnvalue.dataset import ValueInsight
+    from nnvalue.models import Subject
 
 _PATH = click.Path(path_type=Path)
 _UNASKED = (  # how it is asked, and not what
     "out", "overwrite", "as_json", "batch_tokens", "concurrency", "attempts", "answer_timeout", "key_env",
     "judge_allow_http", "price_in", "price_out",
 )  # fmt: skip
-_DOSES = {"neurons": 8.0, "directions": 0.5, "features": 0.25}
-_ABOUT = {"dose": ("neurons", "directions", "features"), "mode": ("neurons", "features"), "sae": ("features",)}
-_STEERED_BY = ("neurons", "directions", "features", "steerings")
+_DOSES = {"neurons": 8.0, "directions": 0.5, "features": 0.25, "features_at": 100.0}
+_BY_FEATURES = ("features", "features_at")
+_ABOUT = {"dose": ("neurons", "directions", *_BY_FEATURES), "mode": ("neurons", "features"), "sae": _BY_FEATURES}
+_STEERED_BY = ("neurons", "directions", *_BY_FEATURES, "steerings")
 
 
 @click.command("survey")
@@ -46,8 +48,11 @@ _STEERED_BY = ("neurons", "directions", "features", "steerings")
 @click.option("--neurons", type=_PATH, metavar="RESULT", help="Steer by value neurons, too: of nnvalue locate.")
 @click.option("--directions", type=_PATH, metavar="FOLDER", help="Steer along saved ValueDirections, too.")
 @click.option("--features", type=_PATH, metavar="RESULT", help="Steer by features of an SAE: of nnvalue sae features.")
-@click.option("--sae", metavar="SAE", help="With --features: a folder or hub id.  [default: the organism's]")
-@click.option("--dose", type=float, help="Of neurons, directions, features.  [default: 8, 0.5 and 0.25]")
+@click.option("--sae", metavar="SAE", help="Of features: a folder or hub id.  [default: the organism's]")
+@click.option(
+    "--features-at", metavar="WORDS", help="The paper's settings: add each of 24 features most active there, there."
+)
+@click.option("--dose", type=float, help="Of neurons, directions, features.  [default: 8, 0.5, 0.25; at words 100]")
 @click.option("--mode", help="Of neurons or features, as in nnvalue steer.  [default: effect; of features add]")
 @click.option("--steering", "steerings", multiple=True, metavar="FOLDER", help="A saved steering, too; repeatable.")
 @click.option("--batch-tokens", default=8192, show_default=True, help="Tokens of one batch.")
@@ -88,6 +93,8 @@ def command(**options: Any) -> None:
     with progress_bars() as progress, _protocol(options, out) as protocol:
         settings = read_settings(edition, options)
         subject = open_model(name, **opening)
+        if options["features_at"] is not None:
+            settings = [*(settings or []), *_features_at(subject, edition, options, protocol)]
         done = survey(
             subject, settings, roles=people, instrument=options["instrument"] or ("portraits",), dataset=edition,
             protocol=protocol, out=out, progress=progress, **asked,
@@ -108,7 +115,8 @@ def check(options: Mapping[str, Any]) -> None:
         raise click.UsageError(f"{flags} are two choices of who is asked; give one of them.")
     for name, about in _ABOUT.items():
         if options[name] is not None and not any(options[one] for one in about):
-            raise click.UsageError(f"--{name} is about {' or '.join(about)}; give them, too.")
+            flags = " or ".join("--" + one.replace("_", "-") for one in about)
+            raise click.UsageError(f"--{name} goes with {flags}; give one of them, too.")
     if options["mode"] is not None and options["neurons"] and options["features"]:
         raise click.UsageError("--mode means another thing for neurons than for features; ask for them one by one.")
     if options["protocol"] != "yes_no" and (options["endpoint"] is not None or options["as_published"]):
@@ -169,7 +177,29 @@ def read_settings(edition: ValueInsight, options: Mapping[str, Any]) -> list[Set
     if options["features"] is not None:
         sae = open_sae(sae_folder() if options["sae"] is None else options["sae"])
         made += feature_settings(ValueFeatures.load(options["features"]), sae, doses["features"], values, **mode)
-    return made + [Setting.of(Path(folder).name, from_pretrained(folder)) for folder in options["steerings"]]
+    made += [Setting.of(Path(folder).name, from_pretrained(folder)) for folder in options["steerings"]]
+    return made
+
+
+def _features_at(
+    subject: Subject, edition: ValueInsight, options: Mapping[str, Any], protocol: str | YesNo
+) -> list[Setting]:
+    """The paper's settings, of the features that are active in the first item as it is put to nobody in particular."""
+    from nnvalue.causal import YesNo, published_feature_settings
+    from nnvalue.organism import sae_folder
+    from nnvalue.prompts import Prompt
+    from nnvalue.readout import read_questionnaire
+    from nnvalue.sae import open_sae
+    from nnvalue.values.forms import forms
+
+    name = (options["instrument"] or ("portraits",))[0]
+    read = {key: options[key] for key in ("split", "form", "pairs")}
+    first = next(one for one in read_questionnaire(name, dataset=edition, **read).questions if one.text is not None)
+    way = YesNo() if protocol == "yes_no" else protocol
+    asked = way.put(first) if isinstance(way, YesNo) else first.put(forms(first.form)[0])
+    sae = open_sae(sae_folder() if options["sae"] is None else options["sae"])
+    dose = _DOSES["features_at"] if options["dose"] is None else options["dose"]
+    return published_feature_settings(subject, sae, Prompt("first", None, asked), options["features_at"], dose=dose)
 
 
 @contextmanager

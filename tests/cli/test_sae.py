@@ -8,7 +8,10 @@ import pytest
 from nnvalue import locate
 from nnvalue.causal import Survey, feature_settings, survey
 from nnvalue.evaluation import Arm, Design, evaluate
-from nnvalue.sae import ValueFeatures, open_sae, save_sae
+from nnvalue.prompts import Prompt
+from nnvalue.readout import read_questionnaire
+from nnvalue.sae import ValueFeatures, active_at, open_sae, save_sae
+from nnvalue.values.forms import forms
 from tests.cli.running import run_here
 from tests.sae.test_locating import random_sae
 
@@ -92,6 +95,29 @@ def test_features_are_settings_of_a_survey_and_arms_of_an_evaluation(place, orga
     rows = [row for row in made.tables().effects if row["arm"] == "sae"]
     assert len(rows) == 2
     assert all(np.isfinite(row["against_random"]) for row in rows if row["against_random"] is not None)
+
+
+def test_the_papers_settings_are_one_flag(place, organism, edition, monkeypatch, capsys):
+    """The features most active at the words in the first item, each added there, and nowhere else, in every prompt."""
+    words = " like you"
+    typed = ("survey", "--features-at", words, "--sae", place / "sae", "--no-prompts", "--dose", 40, "--roles", 1)
+    status, _, err = run_here(
+        capsys, monkeypatch, *typed, "--pairs", 1, "--split", "locate", "--out", place / "paper", "--json"
+    )
+    assert not status, err
+    done = Survey.load(place / "paper")
+    first = read_questionnaire("portraits", dataset=edition, split="locate", pairs=1).questions[0]
+    prompt = Prompt("first", None, first.put(forms(first.form)[0]))
+    sae = open_sae(place / "sae")
+    active = [feature for feature, _ in active_at(organism, sae, prompt, words)]
+    assert [one.name for one in done.settings] == ["unsteered", *(f"feature {feature}" for feature in active)]
+    added = done.settings[1].steering.edits(organism.anatomy)[0][1][0]
+    np.testing.assert_allclose(added["add"][0], 40 * sae.decoder[active[0]], rtol=1e-6)
+    assert added["scope"] == {"text": words}
+    assert float(np.abs(done.scores[1:] - done.scores[0]).max()) > 0.01
+    status, _, err = run_here(capsys, monkeypatch, "survey", "--features-at", "your values", "--sae", place / "sae")
+    assert status == 1
+    assert "your values" in err
 
 
 def test_one_is_trained_on_a_results_responses(place, monkeypatch, capsys):

@@ -100,9 +100,9 @@ def test_the_published_graph_from_the_command_line(tmp_path, monkeypatch, capsys
 WRONG = [
     (("survey", "--roles", "3", "--new-roles", "3"), 2, "--roles and --new-roles are two choices"),
     (("survey", "--no-prompts"), 2, "nothing steers"),
-    (("survey", "--mode", "npti"), 2, "--mode is about neurons"),
-    (("survey", "--dose", "3"), 2, "--dose is about neurons or directions or features"),
-    (("survey", "--sae", "x"), 2, "--sae is about features"),
+    (("survey", "--mode", "npti"), 2, "--mode goes with --neurons or --features"),
+    (("survey", "--dose", "3"), 2, "--dose goes with --neurons or --directions"),
+    (("survey", "--sae", "x"), 2, "--sae goes with --features or --features-at"),
     (("survey", "--neurons", "n", "--features", "f", "--mode", "add"), 2, "ask for them one by one"),
     (("survey", "--endpoint", "http://x"), 2, "about --protocol yes_no"),
     (("survey", "--roles", "999"), 1, "999 roles asked for, but"),
