@@ -3,7 +3,7 @@
     python -m benchmarks.features [--quick] [--save]
 
 For each of ten values and both poles: the dose is that of several which moves the stance of answers to `locate`
-situations most while .97 of them are whole sentences; it is then read on `test` situations, with 95 % bootstraps over
+situations most while .98 of them are whole sentences; it is then read on `test` situations, with 95 % bootstraps over
 situations' cores, beside random features whose shift is as long.
 """
 
@@ -29,9 +29,9 @@ from nnvalue.steering import random_features, value_features
 from nnvalue.steering_protocol import Sampling
 from nnvalue.values import POLES
 
-DOSES = (0.125, 0.25, 0.375, 0.5, 0.625)
+DOSES = (0.125, 0.25, 0.3125, 0.375, 0.4375, 0.5, 0.5625)
 TOP = 20
-WHOLE = 0.97
+WHOLE = 0.98
 PLACE = Path("runs/benchmarks-features")
 
 
@@ -74,7 +74,7 @@ def main(quick: bool, save: bool, texts: str) -> None:
             sign = 1 if pole == POLES[0] else -1
             steering = value_features(found, sae, value, pole, top=TOP)
             tried = [None, *(steering.at(dose) for dose in DOSES)]
-            stances, whole, _ = read(value, "locate", tried, 8 if quick else 40)
+            stances, whole, _ = read(value, "locate", tried, 8 if quick else 80)
             moved = sign * (stances[1:] - stances[0]).mean(1)
             fine = whole[1:].mean(1) >= WHOLE
             usable = [k for k in range(len(DOSES)) if fine[k]] or [0]
