@@ -8,10 +8,18 @@ from typing import Any
 
 import click
 
-from nnvalue.cli.terminal import quiet_libraries
+from nnvalue.cli.examples import examples
+from nnvalue.cli.terminal import print_json, quiet_libraries
 
 
-@click.command("bake")
+@click.command(
+    "bake",
+    epilog=examples(
+        "nnvalue bake --neurons RESULT --value power --factor 4 --out baked",
+        "nnvalue bake --steering FOLDER --dose 0.5 --out baked",
+        "nnvalue locate --model baked --value power",
+    ),
+)
 @click.option("--steering", help="A saved steering of scope 'all': a folder, or a repository of the hub.")
 @click.option("--neurons", type=click.Path(path_type=Path), help="A result of `nnvalue locate`, instead; scope is all.")
 @click.option("--value", help="With --neurons: the value to steer by.")
@@ -62,7 +70,7 @@ def command(
     subject = open_model(name, dtype=dtype, device_map=device_map, revision=revision)
     facts = read_json(bake(subject, made, out, overwrite=overwrite) / MARKER)
     if as_json:
-        click.echo(json.dumps({**facts, "out": str(out)}, ensure_ascii=False))
+        print_json({**facts, "out": str(out)})
         return
     done = ", ".join(facts["changed"]) or "nothing, the model is copied"
     click.echo(f"Baked into '{subject.name}': {json.dumps(facts['steering'], ensure_ascii=False)}")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from nnvalue.cli.endpoints import endpoint_options, take_backend
+from nnvalue.cli.examples import examples
 from nnvalue.cli.subjects import model_options, server_options
-from nnvalue.cli.terminal import progress_bars
+from nnvalue.cli.terminal import print_json, progress_bars
 
 _SHOWN_REASONS = 8
 
 
-@click.command("build")
+@click.command(
+    "build",
+    epilog=examples(
+        "nnvalue data build --framework mine.yaml --endpoint URL --llm NAME --out mine",
+        "nnvalue data build --framework schwartz --model FOLDER --situations 20 --out mine",
+    ),
+)
 @click.option("--framework", required=True, help="An embedded framework or a YAML file: whose values.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write.")
 @endpoint_options
@@ -71,7 +77,7 @@ def command(
     if as_json:
         faults = [{"kind": fault.kind, "fault": fault.sentence} for fault in report.faults]
         data = {"out": str(out), "counts": dict(report.counts), "faults": faults, "rejected": dict(built.rejected)}
-        click.echo(json.dumps({**data, "usage": vars(built.usage)}, ensure_ascii=False))
+        print_json({**data, "usage": vars(built.usage)})
         return
     _print_built(built, report, out, sorted(getattr(backend, "left_out", ())))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Iterable
@@ -12,6 +11,9 @@ from typing import Any
 import click
 
 from nnvalue.cli.build import command as build
+from nnvalue.cli.examples import examples
+from nnvalue.cli.exits import FAILED
+from nnvalue.cli.terminal import print_json
 
 _TABLES = ("situations", "descriptions", "sentences", "portraits", "roles", "items")
 _SHOWN_FAULTS = 20  # of one kind, unless all are asked for
@@ -28,7 +30,13 @@ def command() -> None:
 command.add_command(build)
 
 
-@command.command("show")
+@command.command(
+    "show",
+    epilog=examples(
+        "nnvalue data show --value power --number 3",
+        "nnvalue data show moral_foundations --table descriptions --json",
+    ),
+)
 @click.argument("dataset", required=False)
 @click.option(
     "--table", type=click.Choice(_TABLES), help="Default: situations, or items of a dataset that has no situations."
@@ -67,14 +75,20 @@ def show(
     drawn = random.Random(seed).sample(rows, min(number, len(rows)))
     if as_json:
         facts = {"name": edition.name, "framework": edition.framework, "table": table, "of": len(rows)}
-        click.echo(json.dumps({**facts, "rows": drawn}, ensure_ascii=False))
+        print_json({**facts, "rows": drawn})
         return
     click.echo(f"{edition.name}, {table}: {len(drawn)} of {len(rows):,} rows (seed {seed})\n")
     for row in drawn:
         click.echo(_row_text(row, table))
 
 
-@command.command("check")
+@command.command(
+    "check",
+    epilog=examples(
+        "nnvalue data check",
+        "nnvalue data check FOLDER --sample --number 20",
+    ),
+)
 @click.argument("dataset", required=False)
 @click.option("--sample", is_flag=True, help="Also print random situations for a reader.")
 @click.option("--number", default=200, show_default=True, type=click.IntRange(1), help="How many with --sample.")
@@ -95,16 +109,22 @@ def check(dataset: str | None, sample: bool, number: int, seed: int, every: bool
     if as_json:
         faults = [{"kind": fault.kind, "fault": fault.sentence} for fault in report.faults]
         data = {"name": report.name, "counts": dict(report.counts), "faults": faults}
-        click.echo(json.dumps({**data, **({"sample": drawn} if sample else {})}, ensure_ascii=False))
+        print_json({**data, **({"sample": drawn} if sample else {})})
     else:
         for row in drawn:
             click.echo(_row_text(row, "situations"))
         _print_report(report, every)
     if report.faults:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(FAILED)
 
 
-@command.command("import")
+@command.command(
+    "import",
+    epilog=examples(
+        "nnvalue data import situations=q.csv descriptions=d.csv --column text=question --out mine",
+        "nnvalue data import ValueBench --layout valuebench --out items",
+    ),
+)
 @click.argument("files", nargs=-1, required=True, metavar="TABLE=FILE... | PATH")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write.")
 @click.option("--layout", metavar="NAME", help="PATH is laid out as personalitybench, valuebench or valueportrait.")
@@ -155,18 +175,19 @@ def import_(
 def _tell_import(made: Any, out: Path, as_json: bool) -> None:
     """What was written, what does not fit, and what there was no column for."""
     misfits = [misfit for some in made.misfits.values() for misfit in some]
+    unfit = f"{len(misfits)} rows do not fit, and nothing was written; mend them, or say --leave-out."
     counts = {kind: len(getattr(made.edition, kind)) for kind in made.misfits} if made.edition else {}
     if as_json:
         listed = [{"file": one.file, "line": one.number, "fault": one.fault} for one in misfits]
         told = {"out": str(out) if made.edition else None, "rows": counts, "misfits": listed, "aside": made.aside}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        failed = {"error": {"kind": "DatasetError", "message": unfit, "exit_status": FAILED}}
+        print_json(told | ({} if made.edition else failed))
     else:
         for one in misfits:
             click.echo(f"{one.file}, line {one.number}: {one.fault}", err=True)
     if made.edition is None:
-        raise click.ClickException(
-            f"{len(misfits)} rows do not fit, and nothing was written; mend them, or say --leave-out."
-        )
+        click.echo(f"Error: {unfit}", err=True)
+        raise click.exceptions.Exit(FAILED)
     if as_json:
         return
     kept = ", ".join(f"{count:,} {'rows of items' if kind == 'items' else kind}" for kind, count in counts.items())

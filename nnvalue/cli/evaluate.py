@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,23 @@ from typing import Any
 import click
 
 from nnvalue.cli.endpoints import endpoint_options
+from nnvalue.cli.examples import examples
 from nnvalue.cli.measure_judged import JUDGES, check_who, open_judge
 from nnvalue.cli.subjects import model_options, server_options, take_subject
-from nnvalue.cli.terminal import progress_bars, quiet_libraries
+from nnvalue.cli.terminal import open_console, print_json, progress_bars, quiet_libraries
 
 _FIELDS = ("situations", "others", "pairs", "random_sets", "held_out", "seed")
 
 
-@click.command("evaluate")
+@click.command(
+    "evaluate",
+    epilog=examples(
+        "nnvalue evaluate --value tradition",
+        "nnvalue evaluate --preset paper --out runs/paper",
+        "nnvalue evaluate --design mine.yaml --judge endpoint --endpoint URL --llm NAME",
+        "nnvalue evaluate --resume --out runs/paper",
+    ),
+)
 @click.option("--preset", help="quick (minutes), paper (ValueLocate's claim) or full.  [default: quick]")
 @click.option("--design", metavar="FILE", help="A YAML file: values, arms, doses and what is read of each.")
 @model_options
@@ -48,8 +56,6 @@ def command(**options: Any) -> None:
     Random neurons, single steps, dose 0 and statements about nothing that matters stand beside every arm as controls.
     A run that was stopped goes on when it is started again; nnvalue inspect shows a result again.
     """
-    from rich.console import Console
-
     from nnvalue.cli.evaluate_show import print_evaluation
     from nnvalue.dataset import load_valueinsight
     from nnvalue.evaluation import evaluate
@@ -70,9 +76,9 @@ def command(**options: Any) -> None:
             overwrite=options["overwrite"], batch_tokens=options["batch_tokens"], progress=progress,
         )  # fmt: skip
     if options["as_json"]:
-        click.echo(json.dumps({**done.tables().as_json(), "notes": done.facts["notes"], "out": str(out)}))
+        print_json({**done.tables().as_json(), "notes": done.facts["notes"], "out": str(out)})
         return
-    console = Console()
+    console = open_console()
     print_evaluation(console, done)
     console.print(f"Written to {out}.", soft_wrap=True, markup=False, highlight=False)
 

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from nnvalue.cli.tables import new_table, print_table
 
 if TYPE_CHECKING:
     from nnvalue.evaluation import Evaluation, Tables
@@ -31,12 +32,12 @@ def print_evaluation(console: Console, done: Evaluation) -> None:
         f"{design.temperature:g}, read by {done.facts['judge']['name']}",
         style="bold", markup=False, highlight=False,
     )  # fmt: skip
-    console.print(_headlines(tables))
+    print_table(console, _headlines(tables), keys=3)
     if not all(trend["harmless"] for trend in tables.trends):
         console.print("* no dose without .05 more failures: the lowest is shown", markup=False, highlight=False)
     if costs := _costs(tables):
         console.print("What it costs, mean over values and poles", style="bold")
-        console.print(costs)
+        print_table(console, costs, keys=2)
         console.print(_COST_WORDS, markup=False, highlight=False)
     for arm, found in tables.leakage.items():
         for readout, one in found.items():
@@ -46,7 +47,7 @@ def print_evaluation(console: Console, done: Evaluation) -> None:
 
 
 def _headlines(tables: Tables) -> Table:
-    table = _table("arm, value", "", "dose", "moves", "interval", "q", "random", "failed")
+    table = new_table("arm, value", "", "dose", "moves", "interval", "q", "random", "failed")
     by_cell = {(row["arm"], row["value"], row["pole"], row["dose"]): row for row in tables.effects}
     before = None
     for trend in tables.trends:
@@ -72,7 +73,7 @@ def _costs(tables: Tables) -> Table | None:
         groups.setdefault((row["arm"], row["control_of"], row["dose"]), []).append(row)
     if not groups:
         return None
-    table = _table("arm", "dose", "moves", "portr.", "failed", "ppl", "nll", "yes", "stat.")
+    table = new_table("arm", "dose", "moves", "portr.", "failed", "ppl", "nll", "yes", "stat.")
     for (arm, control_of, dose), rows in groups.items():
         short = arm if control_of is None else arm.removeprefix(f"{control_of}, ").replace("random neurons", "random")
         table.add_row(
@@ -99,13 +100,6 @@ def _leak_words(one: Mapping[str, Any]) -> str:
             f"{people['ceiling_low']:.2f} to {people['ceiling_high']:.2f})"
         )
     return "; ".join(said) + "."
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for number, name in enumerate(names):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
-    return table
 
 
 def _mean(figures: Any) -> float:

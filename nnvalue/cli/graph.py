@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnvalue.cli.terminal import progress_bars
+from nnvalue.cli.examples import examples
+from nnvalue.cli.terminal import open_console, print_json, progress_bars
 
 if TYPE_CHECKING:
     from nnvalue.causal import ScoreTable, Survey
@@ -19,7 +19,14 @@ _OF_FILES = ("context", "role", "contexts")
 _RULE = ("alpha", "rows", "deepest", "smallest")
 
 
-@click.command("graph")
+@click.command(
+    "graph",
+    epilog=examples(
+        "nnvalue graph runs/s --method effects --against organism",
+        "nnvalue graph scores.csv --context steer_dim --role player_name --method paper",
+        "nnvalue graph runs/s --picture graph.svg --json",
+    ),
+)
 @click.argument("scores", type=_PATH)
 @click.option("--method", default="jci", show_default=True, help="jci, effects, paper, pc, boss, ges, fci or lingam.")
 @click.option("--value", "values", multiple=True, help="This value only; repeatable.  [default: all]")
@@ -43,15 +50,9 @@ _RULE = ("alpha", "rows", "deepest", "smallest")
 def command(scores: Path, **options: Any) -> None:
     """Tell a causal value graph from SCORES: a folder of nnvalue survey, or a file with a column for every value.
 
-    \b
-    nnvalue graph runs/… --method effects --against organism
-    nnvalue graph scores.csv --context steer_dim --role player_name --method paper
-
     Every edge comes with its frequency over bootstraps of roles, the graph with the likeness of graphs from halves of
     the roles and of the items, and every comparison with what chance would give.
-    """  # noqa: D301 - click wants the character, so that lines stay lines
-    from rich.console import Console
-
+    """
     from nnvalue.causal import fit_graph, read_background, read_reference
     from nnvalue.cli.graph_show import graph_as_data, print_graph
 
@@ -80,9 +81,9 @@ def command(scores: Path, **options: Any) -> None:
 
         draw_graph(graph, options["picture"], framework=framework_of(data))
     if options["as_json"]:
-        click.echo(json.dumps({**graph_as_data(graph, compared), "out": str(out)}, ensure_ascii=False))
+        print_json({**graph_as_data(graph, compared), "out": str(out)})
         return
-    console = Console()
+    console = open_console()
     print_graph(console, graph, compared, options["against"])
     console.print(f"Written to {out}. Look again: nnvalue inspect {out}", soft_wrap=True, markup=False, highlight=False)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
+
+from nnvalue.cli.tables import new_table, print_table
 
 if TYPE_CHECKING:
     from nnvalue.causal import Comparison, ValueGraph
@@ -26,16 +26,14 @@ def print_graph(
         f"{graph.contexts} contexts",
         "bold",
     )
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("cause", "", "effect", "weight", "edge", "arrow"):
-        table.add_column(name, justify="right" if name in ("weight", "edge", "arrow") else "left", no_wrap=True)
+    table = new_table("cause", "", "effect", "weight", "edge", "arrow", keys=3)
     edges = graph.edges()
     for edge in edges:
         weight = f"{edge.weight:+.2f}".replace("-", "−")
         table.add_row(
             edge.cause, edge.kind, edge.effect, weight, f"{edge.edge_frequency:.2f}", f"{edge.arrow_frequency:.2f}"
         )  # fmt: skip
-    console.print(table)
+    print_table(console, table, keys=3)
     say(f"edge, arrow: how often they come back in {graph.resamples} bootstraps of roles" if edges else "No edge.")
     for line in graph.stability():
         say(line)

@@ -2,89 +2,41 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from nnvalue.cli.examples import examples
+from nnvalue.cli.terminal import open_console, print_json
 
-@click.command("inspect")
+_OF_VALUES = ("value-neurons", "value-features", "value-directions")
+
+
+@click.command(
+    "inspect",
+    epilog=examples(
+        "nnvalue inspect runs/mine",
+        "nnvalue inspect runs/mine --value power --top 20",
+        "nnvalue inspect runs/mine --json",
+    ),
+)
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option("--value", "values", multiple=True, help="Only this value; repeatable.")
 @click.option("--top", type=click.IntRange(min=0), default=5, show_default=True, help="Neurons a pole to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(result: Path, values: tuple[str, ...], top: int, as_json: bool) -> None:
-    """Show a saved RESULT, a folder that `nnvalue locate`, `measure`, `evaluate`, `survey` or `graph` wrote."""
-    from rich.console import Console
+    """Show a saved RESULT: a folder that any verb of nnvalue wrote.
 
-    from nnvalue.artifacts import kind_of
-    from nnvalue.cli.show import findings_as_data, print_findings
-    from nnvalue.findings import ValueNeurons
+    These are value neurons, value features, directions, profiles, evaluations, surveys, graphs, steerings, sparse
+    autoencoders and models that a steering was baked into.
+    """
+    from nnvalue.cli.inspect_kinds import KINDS, what_lies_in
 
-    if (other := _OTHERS.get(kind_of(result))) is not None:
-        if values:
-            raise click.UsageError("--value is about neurons; leave it out.")
-        other(result, as_json)
-        return
-    found = ValueNeurons.load(result)
-    if values:
-        found = found.of(values)
+    kind = what_lies_in(result)
+    if values and kind not in _OF_VALUES:
+        raise click.UsageError("--value is about neurons, features and directions; leave it out.")
+    data, show = KINDS[kind](result, values, top)
     if as_json:
-        click.echo(json.dumps({**findings_as_data(found, top), "out": str(result)}, ensure_ascii=False))
+        print_json({**data, "out": str(result)})
         return
-    print_findings(Console(), found, top)
-
-
-def _profile(result: Path, as_json: bool) -> None:
-    from rich.console import Console
-
-    from nnvalue.cli.measure_show import print_profile, profile_as_data
-    from nnvalue.readout import ValueProfile
-
-    profile = ValueProfile.load(result)
-    if as_json:
-        click.echo(json.dumps({**profile_as_data(profile), "out": str(result)}, ensure_ascii=False))
-        return
-    print_profile(Console(), profile)
-
-
-def _evaluation(result: Path, as_json: bool) -> None:
-    from rich.console import Console
-
-    from nnvalue.cli.evaluate_show import print_evaluation
-    from nnvalue.evaluation import Evaluation
-
-    done = Evaluation.load(result)
-    if as_json:
-        click.echo(json.dumps({**done.tables().as_json(), "notes": done.facts["notes"], "out": str(result)}))
-        return
-    print_evaluation(Console(), done)
-
-
-def _survey(result: Path, as_json: bool) -> None:
-    from rich.console import Console
-
-    from nnvalue.causal import Survey
-    from nnvalue.cli.survey_show import print_survey, survey_as_data
-
-    done = Survey.load(result)
-    if as_json:
-        click.echo(json.dumps({**survey_as_data(done), "out": str(result)}, ensure_ascii=False))
-        return
-    print_survey(Console(), done)
-
-
-def _graph(result: Path, as_json: bool) -> None:
-    from rich.console import Console
-
-    from nnvalue.causal import ValueGraph
-    from nnvalue.cli.graph_show import graph_as_data, print_graph
-
-    graph = ValueGraph.load(result)
-    if as_json:
-        click.echo(json.dumps({**graph_as_data(graph), "out": str(result)}, ensure_ascii=False))
-        return
-    print_graph(Console(), graph)
-
-
-_OTHERS = {"profile": _profile, "evaluation": _evaluation, "survey": _survey, "graph": _graph}
+    show(open_console())

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from nnvalue.cli.examples import examples
 from nnvalue.cli.subjects import model_options, server_options, take_subject
-from nnvalue.cli.terminal import progress_bars, quiet_libraries
+from nnvalue.cli.terminal import open_console, print_json, progress_bars, quiet_libraries
 
 
 class _Situations(click.ParamType):
@@ -27,7 +27,15 @@ class _Situations(click.ParamType):
             self.fail(f"'{value}' is neither a whole number nor 'all'.", param, ctx)
 
 
-@click.command("locate")
+@click.command(
+    "locate",
+    epilog=examples(
+        "nnvalue locate --value power",
+        "nnvalue locate --model FOLDER_OR_HUB_ID --value power --situations 50 --out runs/mine",
+        "nnvalue locate --value tradition --method firing_difference,probe --json",
+        "nnvalue locate --host https://ndif.my-lab.org --model ./mine --served-as lab/mine",
+    ),
+)
 @model_options
 @click.option("--value", "values", multiple=True, help="A value or group of the framework; repeatable. Default: all.")
 @click.option("--framework", help="An embedded framework or a YAML file. Default: that of the dataset.")
@@ -71,8 +79,6 @@ def command(
     a,b,c compares several. A neuron is called where it differs by more than descriptions of the same pole do. A run
     that was stopped goes on when it is started again.
     """
-    from rich.console import Console
-
     from nnvalue.cli.show import comparison_as_data, findings_as_data, print_comparison, print_findings
     from nnvalue.dataset import load_valueinsight
     from nnvalue.locator import LocateConfig, compare_methods, locate
@@ -98,9 +104,9 @@ def command(
             found = locate(subject, config, **where)
     if as_json:
         data = comparison_as_data(found, top) if len(methods) > 1 else findings_as_data(found, top)
-        click.echo(json.dumps({**data, "out": str(out)}, ensure_ascii=False))
+        print_json({**data, "out": str(out)})
         return
-    console = Console()
+    console = open_console()
     if len(methods) > 1:
         print_comparison(console, found)
     else:

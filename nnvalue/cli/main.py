@@ -1,16 +1,23 @@
-"""The command group, and what every verb shares: errors in one sentence, exit codes, `--debug`."""
+"""The command group, and what every verb shares: errors in one sentence, exit codes, `--debug`, completion."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from nnvalue import __version__
-from nnvalue.errors import NnvalueError
+from nnvalue.cli.examples import examples
+from nnvalue.cli.exits import DONE, FAILED, INTERRUPTED, MEANINGS, REMOTE, TERMINATED, Stopped, Terminated
+from nnvalue.cli.terminal import degrade_streams, print_json
+from nnvalue.errors import NnvalueError, RemoteError, UnknownNameError
 
 _VERBS = {
     "locate": "Find which neurons of a model carry which value.",
@@ -26,8 +33,11 @@ _VERBS = {
     "bake": "Write an edit into a model's weights.",
     "data": "Show, check, import and build datasets.",
     "models": "What is embedded and which architectures are known.",
+    "doctor": "Look whether everything here is as it should be.",
+    "completion": "Let a shell complete verbs, options and names.",
 }
-_INTERRUPTED = 130
+_COMPLETING = "_NNVALUE_COMPLETE"
+_KEPT = "Stopped. Finished work is kept: the same command goes on from here."
 
 
 class _Verbs(click.Group):
@@ -39,7 +49,12 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _VERBS:
             return None
-        return import_module(f"nnvalue.cli.{cmd_name.replace('-', '_')}").command
+        command: click.Command = import_module(f"nnvalue.cli.{cmd_name.replace('-', '_')}").command
+        if _COMPLETING in os.environ:
+            from nnvalue.cli.completing import teach
+
+            teach(command)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -47,60 +62,106 @@ class _Verbs(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in _VERBS and not args[0].startswith("-"):
-            from nnvalue.errors import UnknownNameError
-
             raise click.UsageError(str(UnknownNameError("command", args[0], _VERBS)), ctx)
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Without importing every verb for its help."""
+        found = [CompletionItem(name, help=told) for name, told in _VERBS.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit status"):
+            formatter.write_dl([(str(code), told) for code, told in MEANINGS.items()])
+        super().format_epilog(ctx, formatter)
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "nnvalue locate --value power",
+        "nnvalue inspect runs/organism-power-1a2b3c",
+        "nnvalue doctor",
+    ),
+)
 @click.version_option(__version__, prog_name="nnvalue")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; may stand anywhere on the line.")
 def cli(debug: bool) -> None:
-    """Locate human values in the neurons of a language model."""
+    """Locate human values in the neurons of a language model.
+
+    Results go to stdout, all else to stderr. With --json, stdout holds one JSON object and nothing else: the result,
+    or {"error": {"kind", "message", "exit_status"}}.
+    """
 
 
 def main() -> None:
     """Entry point of the `nnvalue` command."""
-    debug = "--debug" in sys.argv
+    degrade_streams()
+    own, others = _parted(sys.argv[1:])
+    debug, as_json = "--debug" in own, "--json" in own
     # One switch, wherever it stands on the line.
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    arguments = [argument for argument in own if argument != "--debug"] + others
     try:
-        sys.exit(cli.main(arguments, prog_name="nnvalue", standalone_mode=False) or 0)
-    except click.ClickException as error:
-        if debug:
-            raise
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        if debug:
-            raise
-        click.echo("Stopped. Finished work is kept: the same command goes on from here.", err=True)
-        sys.exit(_INTERRUPTED)
-    except NnvalueError as error:
-        if debug:
-            raise
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+        with _sigterm():
+            code = cli.main(arguments, prog_name="nnvalue", standalone_mode=False) or DONE
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except MemoryError as error:
-        if debug:
+        sys.exit(FAILED)
+    except BaseException as error:
+        if debug or isinstance(error, SystemExit | GeneratorExit):
             raise
-        click.echo(f"Error: not enough memory ({error}); try a smaller --batch-tokens.", err=True)
-        sys.exit(1)
-    except OSError as error:
-        if debug:
-            raise
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
-    except Exception as error:  # the last net: whatever a library throws at a user is still one sentence
-        if debug:
-            raise
-        if isinstance(error, RuntimeError) and "memory" in str(error):  # torch has no one class for it
-            click.echo("Error: not enough memory; try a smaller --batch-tokens, or --dtype bfloat16.", err=True)
+        code, told = _fault(error)
+        if as_json:
+            print_json({"error": {"kind": type(error).__name__, "message": told, "exit_status": code}})
+        if isinstance(error, click.ClickException):
+            error.show()
         else:
-            text = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-            click.echo(f"Unexpected error: {text} Run again with --debug for the traceback.", err=True)
-        sys.exit(1)
+            click.echo(told, err=True)
+    sys.exit(code)
+
+
+def _parted(line: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before `--`, where options are, and what from it on."""
+    end = line.index("--") if "--" in line else len(line)
+    return line[:end], line[end:]
+
+
+def _fault(error: BaseException) -> tuple[int, str]:
+    """The exit status for an error, and its sentence."""
+    if isinstance(error, click.ClickException):
+        return error.exit_code, error.format_message()
+    if isinstance(error, Terminated):
+        return TERMINATED, _KEPT
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return INTERRUPTED, str(error) if isinstance(error, Stopped) else _KEPT
+    if isinstance(error, NnvalueError):
+        return REMOTE if isinstance(error, RemoteError) else FAILED, f"Error: {error}"
+    if isinstance(error, MemoryError):
+        return FAILED, f"Error: not enough memory ({error}); try a smaller --batch-tokens."
+    if isinstance(error, OSError):
+        return FAILED, f"Error: {error}"
+    if isinstance(error, RuntimeError) and "memory" in str(error):  # torch has no one class for it
+        return FAILED, "Error: not enough memory; try a smaller --batch-tokens, or --dtype bfloat16."
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+    return FAILED, f"Unexpected error: {text} Run again with --debug for the traceback."
+
+
+@contextmanager
+def _sigterm() -> Iterator[None]:
+    """SIGTERM ends a verb as Ctrl-C does: what is open is closed, and what is finished is kept."""
+
+    def end(*_: object) -> None:
+        raise Terminated
+
+    try:
+        before = signal.getsignal(signal.SIGTERM)
+        if before is signal.SIG_DFL:  # who ignores it is to go on ignoring it
+            signal.signal(signal.SIGTERM, end)
+    except ValueError:  # another thread than the main one: signals are not ours
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nnvalue.cli.examples import examples
 from nnvalue.cli.measure_judged import check_judge, judge_options, measure_judged
 from nnvalue.cli.steer_source import Plan, check_source, find_role, read_source, read_words
 from nnvalue.cli.subjects import model_options, server_options, take_subject
-from nnvalue.cli.terminal import progress_bars, quiet_libraries
+from nnvalue.cli.terminal import open_console, print_json, progress_bars, quiet_libraries
 
 if TYPE_CHECKING:
     from nnvalue.dataset import ValueInsight
@@ -30,7 +30,16 @@ _NOT_HERE = dict.fromkeys(
 )  # fmt: skip
 
 
-@click.command("measure")
+@click.command(
+    "measure",
+    epilog=examples(
+        "nnvalue measure --roles 3",
+        "nnvalue measure --instrument pvq21=items.csv --model FOLDER_OR_HUB_ID",
+        "nnvalue measure --neurons RESULT --value power --dose 8",
+        "nnvalue measure --judge parser --measured power",
+        "nnvalue measure --judge endpoint --endpoint URL --llm NAME --model FOLDER_OR_HUB_ID",
+    ),
+)
 @model_options
 @click.option(
     "--instrument",
@@ -67,17 +76,10 @@ _NOT_HERE = dict.fromkeys(
 def command(**options: Any) -> None:
     """Which values a model holds: by the items of a scale, or by what a judge reads in its answers.
 
-    \b
-    nnvalue measure --roles 3
-    nnvalue measure --instrument pvq21=items.csv --model FOLDER_OR_HUB_ID
-    nnvalue measure --neurons RESULT --value power --dose 8
-    nnvalue measure --judge parser --measured power
-    nnvalue measure --judge endpoint --endpoint URL --llm NAME --model FOLDER_OR_HUB_ID
-
     Every item of a scale is put in two option orders, one pass each, and nothing is generated. With --judge, situations
     are answered freely and the answers judged. With a steering, the model is measured without it too. A run that was
     stopped goes on when it is started again, and a judge is asked nothing twice.
-    """  # noqa: D301 - click wants the character, so that lines stay lines
+    """
     steers, judged = check_steering(options), check_judge(options)
     name, opening = take_subject(options)
     out = options["out"] or default_out(name, options, {**opening, "remote_options": None})
@@ -164,8 +166,6 @@ def read_voices(edition: ValueInsight, options: Mapping[str, Any]) -> dict[str, 
 
 def show(profiles: Mapping[str, ValueProfile], out: Path, as_json: bool) -> None:
     """Print what was measured: one profile under no name, or `unsteered` and `steered`."""
-    from rich.console import Console
-
     from nnvalue.cli.measure_show import (
         difference_as_data,
         print_difference,
@@ -174,11 +174,11 @@ def show(profiles: Mapping[str, ValueProfile], out: Path, as_json: bool) -> None
     )
     from nnvalue.readout import difference, movement
 
-    console = Console()
+    console = open_console()
     if len(profiles) == 1:
         (profile,) = profiles.values()
         if as_json:
-            click.echo(json.dumps({**profile_as_data(profile), "out": str(out)}, ensure_ascii=False))
+            print_json({**profile_as_data(profile), "out": str(out)})
             return
         print_profile(console, profile)
     else:
@@ -187,7 +187,7 @@ def show(profiles: Mapping[str, ValueProfile], out: Path, as_json: bool) -> None
         if as_json:
             data = {name: profile_as_data(profile) for name, profile in profiles.items()}
             moved = difference_as_data(base, moved)
-            click.echo(json.dumps({**data, "difference": moved, "out": str(out)}, ensure_ascii=False))
+            print_json({**data, "difference": moved, "out": str(out)})
             return
         print_difference(console, base, steered, moved)
     console.print(f"Written to {out}.", soft_wrap=True, markup=False, highlight=False)

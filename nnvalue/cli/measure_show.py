@@ -11,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nnvalue.cli.tables import print_table
+
 if TYPE_CHECKING:
     from nnvalue.readout import Difference, ValueProfile
 
@@ -29,10 +31,10 @@ def print_profile(console: Console, profile: ValueProfile) -> None:
     if len(profile.voices) <= _SHOWN:
         for row, voice in enumerate(profile.voices):
             _title(console, f"{voice}: {_what(profile)}{_of_parts(profile)}")
-            console.print(_voice_table(profile, row, people))
+            print_table(console, _voice_table(profile, row, people))
     else:
         _title(console, f"{len(profile.voices)} voices: {_what(profile)}")
-        console.print(_voices_table(profile, people))
+        print_table(console, _voices_table(profile, people))
     _print_facts(console, [profile_facts(profile)])
     _say(console, profile.readout.get("warnings", ()))
 
@@ -49,7 +51,7 @@ def print_difference(console: Console, base: ValueProfile, steered: ValueProfile
                 _bar(moved.scores[at], largest), _ends(moved.low[at], moved.high[at]),
             )  # fmt: skip
         _title(console, f"{voice}: what the steering moves, paired over items")
-        console.print(table)
+        print_table(console, table)
     if len(base.voices) > _SHOWN:
         _say(console, [f"{len(base.voices) - _SHOWN} voices more: see --json."])
     _print_facts(console, [profile_facts(base), profile_facts(steered)], ("unsteered", "steered"))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nnvalue.cli.examples import examples
 from nnvalue.cli.subjects import model_options, server_options, take_subject
-from nnvalue.cli.terminal import progress_bars, quiet_libraries
+from nnvalue.cli.terminal import open_console, print_json, progress_bars, quiet_libraries
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from nnvalue.sae import SparseAutoencoder
 
 _PATH = click.Path(path_type=Path)
@@ -34,7 +37,13 @@ def command() -> None:
     """Open, check and use sparse autoencoders: anybody's, or the organism's own."""
 
 
-@command.command("inspect")
+@command.command(
+    "inspect",
+    epilog=examples(
+        "nnvalue sae inspect",
+        "nnvalue sae inspect SAE --model MODEL --hookpoint layers.3",
+    ),
+)
 @click.argument("source", required=False)
 @sae_options
 @model_options
@@ -42,7 +51,6 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def inspect(source: str | None, **options: Any) -> None:
     """Show an SAE (a folder or hub id; the organism's by default), checked on a model's real activations."""
-    from nnvalue.artifacts import plain
     from nnvalue.models import open_model
     from nnvalue.sae import check_sae
 
@@ -53,17 +61,18 @@ def inspect(source: str | None, **options: Any) -> None:
         quality = check_sae(open_model(name, **opening), sae)
     figures = {**facts(sae), "quality": asdict(quality)}
     if options["as_json"]:
-        click.echo(json.dumps(plain(figures), ensure_ascii=False, default=str))
+        print_json(figures)
         return
-    from rich.console import Console
-
-    console = Console()
-    for key, one in {**facts(sae), **asdict(quality)}.items():
-        shown = f"{one:.3g}" if isinstance(one, float) else str(one)
-        console.print(f"{key.replace('_', ' ')}: {shown}", markup=False, highlight=False, soft_wrap=True)
+    print_facts(open_console(), {**facts(sae), **asdict(quality)})
 
 
-@command.command("features")
+@command.command(
+    "features",
+    epilog=examples(
+        "nnvalue sae features RESULT",
+        "nnvalue sae features RESULT --causal --out runs/features",
+    ),
+)
 @click.argument("result", type=_PATH)
 @click.option("--sae", "source", metavar="SAE", help="A folder or hub id.  [default: the organism's]")
 @sae_options
@@ -80,8 +89,6 @@ def inspect(source: str | None, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def features(result: Path, **options: Any) -> None:
     """Find the features that go with values, on the responses of a RESULT of nnvalue locate."""
-    from rich.console import Console
-
     from nnvalue.findings import ValueNeurons
     from nnvalue.models import open_model
     from nnvalue.sae import locate_features, output_scores
@@ -107,18 +114,22 @@ def features(result: Path, **options: Any) -> None:
         told = output_scores(subject, sae, [row.feature for row in rows]).tolist() if options["output_scores"] else None
     made.save(out)
     if options["as_json"]:
-        from nnvalue.artifacts import plain
-
         data = [row._asdict() | ({} if told is None else {"output_score": told[n]}) for n, row in enumerate(rows)]
-        click.echo(json.dumps(plain({"features": data, "norm": made.norm, "out": str(out)}), ensure_ascii=False))
+        print_json({"features": data, "norm": made.norm, "out": str(out)})
         return
-    console = Console()
+    console = open_console()
     print_features(console, rows, told)
     words = f"Written to {out}. Steer: nnvalue steer --features {out} --value {made.values[0]} …"
     console.print(words, soft_wrap=True, markup=False, highlight=False)
 
 
-@command.command("train")
+@command.command(
+    "train",
+    epilog=examples(
+        "nnvalue sae train RESULT --out mine",
+        "nnvalue sae train RESULT --layer 2 --features 2048 --out mine",
+    ),
+)
 @click.argument("result", type=_PATH)
 @click.option("--layer", type=int, help="After which layer, from 0.  [default: the middle]")
 @click.option("--features", "count", default=1024, show_default=True, type=click.IntRange(min=2), help="How many.")
@@ -129,6 +140,7 @@ def features(result: Path, **options: Any) -> None:
 @model_options
 @server_options
 @click.option("--out", type=_PATH, required=True, help="Folder, in SAELens' layout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a sentence.")
 def train(result: Path, **options: Any) -> None:
     """Train an SAE on a RESULT's prompts and responses: a small one, of activations that fit into memory."""
     from nnvalue.errors import InvalidInputError
@@ -155,6 +167,9 @@ def train(result: Path, **options: Any) -> None:
         )  # fmt: skip
         save_sae(made, options["out"])
         quality = check_sae(subject, made)
+    if options["as_json"]:
+        print_json({**facts(made), "tokens": len(tokens), "quality": asdict(quality), "out": str(options["out"])})
+        return
     click.echo(
         f"Written to {options['out']}: {made.features} features after layer {layer}, from {len(tokens):,} tokens; on "
         f"other prompts explained variance {quality.explained_variance:.2f}, {quality.active:.1f} features a token, "
@@ -164,13 +179,10 @@ def train(result: Path, **options: Any) -> None:
 
 def print_features(console: Any, rows: Any, told: list[float] | None) -> None:
     """A table of features, with output scores if they were taken."""
-    from rich import box
-    from rich.table import Table
+    from nnvalue.cli.tables import new_table, print_table
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     names = ["value", "pole", "feature", "score", "AUROC", "on +", "on −", "q", *([] if told is None else ["S_out"])]
-    for name in names:
-        table.add_column(name, justify="left" if name in ("value", "pole") else "right", no_wrap=True)
+    table = new_table(*names, keys=2)
     before = None
     for number, row in enumerate(rows):
         table.add_row(
@@ -180,7 +192,14 @@ def print_features(console: Any, rows: Any, told: list[float] | None) -> None:
             *([] if told is None else [f"{told[number]:.2f}"]),
         )  # fmt: skip
         before = row.value
-    console.print(table)
+    print_table(console, table, keys=3)
+
+
+def print_facts(console: Console, told: Mapping[str, Any]) -> None:
+    """What is known of an SAE, a line each."""
+    for key, one in told.items():
+        shown = f"{one:.3g}" if isinstance(one, float) else str(one)
+        console.print(f"{key.replace('_', ' ')}: {shown}", soft_wrap=True)
 
 
 def opened(source: str | None, options: dict[str, Any]) -> SparseAutoencoder:

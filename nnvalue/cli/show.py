@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nnvalue.cli.tables import new_table, print_table
 from nnvalue.findings_card import (
     between_values_in_words,
     crossed_in_words,
@@ -28,9 +28,9 @@ def print_findings(console: Console, found: ValueNeurons, top: int) -> None:
     """The tables of a result: its strongest neurons, and where in the network they sit."""
     score = "δ: p(+) − p(−)" if _is_delta(found) else f"score: {found.config['settings']['method']}"
     console.print(f"Strongest value neurons ({score}; p: firing rate; ✓: called)", style="bold")
-    console.print(_top_table(found, top))
+    print_table(console, _top_table(found, top), keys=4)
     console.print("Where they sit, first layer to last (r: split-half reliability of the score)", style="bold")
-    console.print(_layer_table(found, max(8, min(32, (console.width - 61) // 2))))
+    print_table(console, _layer_table(found, max(8, min(32, (console.width - 61) // 2))))
     settings = found.config["settings"]
     total = found.layers * found.width
     console.print(
@@ -66,17 +66,13 @@ def print_comparison(console: Console, compared: Mapping[str, ValueNeurons]) -> 
         "reliability of the score; selected and called: share of the selected)",
         style="bold", markup=False, highlight=False,
     )  # fmt: skip
-    console.print(figures)
+    print_table(console, figures)
     console.print("Agreement (above the diagonal: correlation of scores, below it: overlap of selected)", style="bold")
-    console.print(agreement)
+    print_table(console, agreement)
 
 
 def _comparison_table(names: Iterable[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("method", no_wrap=True)
-    for name in names:
-        table.add_column(name, justify="right")
-    return table
+    return new_table("method", *names)
 
 
 def comparison_as_data(compared: Mapping[str, ValueNeurons], top: int) -> dict[str, Any]:
@@ -127,7 +123,7 @@ def _is_delta(found: ValueNeurons) -> bool:
 
 
 def _top_table(found: ValueNeurons, top: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = new_table()
     score, form = ("δ", "+.3f") if _is_delta(found) else ("score", "+.3g")
     for name in ("value", "pole", "layer", "neuron", score, "p(+)", "p(−)", "q95", "q"):
         text = name in ("value", "pole")
@@ -154,7 +150,7 @@ def _top_table(found: ValueNeurons, top: int) -> Table:
 
 
 def _layer_table(found: ValueNeurons, width: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = new_table()
     table.add_column("value", no_wrap=True, min_width=14)
     table.add_column("+", style="green", no_wrap=True)
     table.add_column("−", style="red", no_wrap=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnvalue.artifacts import plain
+from nnvalue.cli.examples import examples
+from nnvalue.cli.terminal import open_console, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 
 
-@click.command("side-effects")
+@click.command(
+    "side-effects",
+    epilog=examples(
+        "nnvalue side-effects runs/s",
+        "nnvalue side-effects runs/s --graph runs/s.effects --kind neurons",
+    ),
+)
 @click.argument("survey", type=_PATH)
 @click.option("--graph", type=_PATH, metavar="FOLDER", help="Count expected and unexpected side effects of this graph.")
 @click.option("--kind", default="prompt", show_default=True, help="Settings of which kind: prompt, neurons, direction.")
@@ -34,8 +40,6 @@ def command(survey: Path, **options: Any) -> None:
     Predictions stand beside three others: that nothing else moves, that the circle tells, and that the names were
     shuffled. With --graph, the paper's counts of expected and unexpected side effects are taken, too.
     """
-    from rich.console import Console
-
     from nnvalue.causal import Survey, ValueGraph, check_predictions
     from nnvalue.cli.terminal import progress_bars
     from nnvalue.errors import UnknownNameError
@@ -55,9 +59,9 @@ def command(survey: Path, **options: Any) -> None:
         )  # fmt: skip
     if options["as_json"]:
         counts = {name: asdict(one) for name, one in counted.items()}
-        click.echo(json.dumps(plain({"predictions": asdict(report), "counts": counts}), ensure_ascii=False))
+        print_json({"predictions": asdict(report), "counts": counts})
         return
-    console = Console()
+    console = open_console()
     print_predictions(console, report)
     for name, one in counted.items():
         print_counts(console, name, one)
@@ -102,8 +106,7 @@ def _changes(table: Any, role: str) -> Any:
 
 def print_predictions(console: Console, report: PredictionReport) -> None:
     """A table of predictions beside their baselines."""
-    from rich import box
-    from rich.table import Table
+    from nnvalue.cli.tables import new_table, print_table
 
     def say(text: str, style: str | None = None) -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
@@ -112,16 +115,14 @@ def print_predictions(console: Console, report: PredictionReport) -> None:
         f"Side effects of {report.kind} settings, foretold from half of {report.roles} roles and items, scored on the "
         f"others; {report.ways} ways of halving, {report.cells} pairs of which {report.moved:.0f} moved", "bold",
     )  # fmt: skip
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for number, name in enumerate(("foretold by", "r", "", "skill", "", "way", "which", "p")):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    table = new_table("foretold by", "r", "", "skill", "", "way", "which", "p")
     for name, one in report.scores.items():
         table.add_row(
             name, _figure(one.r), _ends(one.r_low, one.r_high), _figure(one.skill),
             _ends(one.skill_low, one.skill_high), _figure(one.direction), _figure(one.which),
             f"{report.p[name]:.2g}" if name in report.p else "",
         )  # fmt: skip
-    console.print(table)
+    print_table(console, table)
     say(
         "skill: 1 − squared error over that of foretelling nothing; way: right directions among values that moved; "
         "which: area under the curve that tells those that move; p: share of shuffled names with such a skill"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nnvalue.cli.examples import examples
+from nnvalue.cli.exits import Stopped
 from nnvalue.cli.steer_choice import Chosen, choose, chosen_as_data, print_choice
 from nnvalue.cli.steer_inputs import Doses, Layers, read_prompts
 from nnvalue.cli.steer_source import Plan, check_source, learn, read_source, read_words
 from nnvalue.cli.subjects import model_options, server_options, take_subject
-from nnvalue.cli.terminal import progress_bars, quiet_libraries
+from nnvalue.cli.terminal import open_console, print_json, progress_bars, quiet_libraries
 
 if TYPE_CHECKING:
     from nnvalue.models import Subject
@@ -23,11 +24,18 @@ if TYPE_CHECKING:
 
     Arm = tuple[str, float, Steering | None]
 
-_INTERRUPTED = 130
 _PATH = click.Path(path_type=Path)
 
 
-@click.command("steer")
+@click.command(
+    "steer",
+    epilog=examples(
+        'nnvalue steer --neurons RESULT --value power --dose 8 "Who should lead?"',
+        "nnvalue steer --neurons RESULT --value power --direction residual --chat",
+        "nnvalue steer --describe power --pole negative --prompts questions.txt",
+        'nnvalue steer --survey FOLDER --value power --protect benevolence,universalism "Who should lead?"',
+    ),
+)
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
 @click.option("--neurons", type=_PATH, metavar="RESULT", help="Steer by value neurons: a folder of nnvalue locate.")
 @click.option("--directions", type=_PATH, metavar="FOLDER", help="Steer along saved ValueDirections.")
@@ -82,20 +90,13 @@ _PATH = click.Path(path_type=Path)
 def command(**options: Any) -> None:
     """Answer with a value turned up or down, beside the answer as it is.
 
-    \b
-    nnvalue steer --neurons RESULT --value power --dose 8 "Who should lead?"
-    nnvalue steer --neurons RESULT --value power --direction residual --chat
-    nnvalue steer --describe power --pole negative --prompts questions.txt
-    nnvalue steer --survey FOLDER --value power --protect benevolence,universalism "Who should lead?"
-
     One of --neurons, --directions and --steering goes together with --describe and --role. The dose is then that of
     the former; words are said at every dose but 0, and below 0 a description is one of the other pole.
-    """  # noqa: D301 - click wants the character, so that lines stay lines
+    """
     try:
         _steer(options)
     except KeyboardInterrupt:
-        click.echo("Stopped.", err=True)
-        raise click.exceptions.Exit(_INTERRUPTED) from None
+        raise Stopped("Stopped.") from None
 
 
 def _steer(options: dict[str, Any]) -> None:
@@ -134,9 +135,7 @@ def _steer(options: dict[str, Any]) -> None:
         _print_json(subject, strongest, doses, answers, options, chosen)
     else:
         if chosen is not None:
-            from rich.console import Console
-
-            print_choice(Console(), chosen)
+            print_choice(open_console(), chosen)
         _print_tables(subject, strongest, answers, options)
 
 
@@ -201,15 +200,13 @@ def _print_json(
         "sampling": None if options["temperature"] is None else sampling, "answers": answers,
     }  # fmt: skip
     data |= {} if chosen is None else {"choice": chosen_as_data(chosen)}
-    click.echo(json.dumps(data | ({"saved": str(options["save"])} if options["save"] else {}), ensure_ascii=False))
+    print_json(data | ({"saved": str(options["save"])} if options["save"] else {}))
 
 
 def _print_tables(subject: Subject, steering: Steering, answers: Any, options: dict[str, Any]) -> None:
-    from rich.console import Console
-
     from nnvalue.cli.steer_show import print_beside, print_sweep, steering_in_words
 
-    console = Console()
+    console = open_console()
     (print_sweep if options["dose_sweep"] else print_beside)(console, answers)
     said = [f"{subject.name}, steered by {steering_in_words(steering.describe())}."]
     said += [f"Saved to {options['save']}."] if options["save"] else []

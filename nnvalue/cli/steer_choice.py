@@ -74,12 +74,9 @@ def chosen_as_data(chosen: Chosen) -> dict[str, Any]:
 
 def print_choice(console: Any, chosen: Chosen) -> None:
     """What was chosen, and how far every value is expected to move, beside the choice without protection."""
-    from rich import box
-    from rich.table import Table
+    from nnvalue.cli.tables import new_table, print_table
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for number, name in enumerate(("value", "expected", "", "without protection")):
-        table.add_column(name, justify="right" if number in (1, 3) else "left", no_wrap=True)
+    table = new_table("value", "expected", "", "without protection")
     for value, moved in chosen.best.moves.items():
         mark = "protected" if value in chosen.protected else ""
         table.add_row(value, _signed(moved), mark, _signed(chosen.unguided.moves[value]))
@@ -87,7 +84,7 @@ def print_choice(console: Any, chosen: Chosen) -> None:
         f"Chosen of the survey's {chosen.by}: {chosen.best.name}; without protection: {chosen.unguided.name}",
         style="bold", markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
-    console.print(table)
+    print_table(console, table)
 
 
 def _signed(figure: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nnvalue.artifacts import plain
+from nnvalue.cli.examples import examples
+from nnvalue.cli.terminal import open_console, print_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 
 
-@click.command("structure")
+@click.command(
+    "structure",
+    epilog=examples(
+        "nnvalue structure runs/s",
+        "nnvalue structure runs/s --people correlations.csv --picture circle.svg",
+    ),
+)
 @click.argument("survey", type=_PATH)
 @click.option(
     "--people", type=_PATH, metavar="FILE", help="Your own correlations of people: a CSV with a named column each."
@@ -36,8 +43,6 @@ def command(survey: Path, **options: Any) -> None:
 
     Every figure stands beside the same with the values' names shuffled, and beside what people reach.
     """
-    from rich.console import Console
-
     from nnvalue.causal import Survey, structure
     from nnvalue.values import load_framework
 
@@ -55,9 +60,9 @@ def command(survey: Path, **options: Any) -> None:
 
         draw_circle(found, framework, options["picture"])
     if options["as_json"]:
-        click.echo(json.dumps(structure_as_data(found), ensure_ascii=False))
+        print_json(structure_as_data(found))
         return
-    print_structure(Console(), found)
+    print_structure(open_console(), found)
 
 
 def read_matrix(file: Path, values: tuple[str, ...], framework: Framework) -> np.ndarray:
@@ -84,6 +89,8 @@ def print_structure(console: Any, found: Structure) -> None:
     from rich import box
     from rich.table import Table
 
+    from nnvalue.cli.tables import print_table
+
     def say(text: str, style: str | None = None) -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
@@ -96,7 +103,7 @@ def print_structure(console: Any, found: Structure) -> None:
         table.add_row(one.title, _figure(one.value), _figure(one.chance), _figure(one.p, ".2g"),
                       ends if one.people_low == one.people_low else "—")  # fmt: skip
     if found.measures or found.people:
-        console.print(table)
+        print_table(console, table)
     if found.why:
         say(f"Against the circle: {found.why}.")
     say("chance, p: with the values' names shuffled; people: what samples of people reach by the same formula")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nnvalue.cli.endpoints import endpoint_options, take_endpoint
+from nnvalue.cli.examples import examples
 from nnvalue.cli.subjects import model_options, server_options, take_subject
-from nnvalue.cli.terminal import progress_bars, quiet_libraries
+from nnvalue.cli.terminal import open_console, print_json, progress_bars, quiet_libraries
 
 if TYPE_CHECKING:
     from nnvalue.causal import Setting, YesNo
@@ -30,7 +30,13 @@ _ABOUT = {"dose": ("neurons", "directions", *_BY_FEATURES), "mode": ("neurons", 
 _STEERED_BY = ("neurons", "directions", *_BY_FEATURES, "steerings")
 
 
-@click.command("survey")
+@click.command(
+    "survey",
+    epilog=examples(
+        "nnvalue survey --roles 100 --out runs/s",
+        "nnvalue survey --neurons RESULT --dose 8 --no-prompts",
+    ),
+)
 @model_options
 @click.option("--roles", type=click.IntRange(min=1), help="Ask the first N roles of the dataset.  [default: 40]")
 @click.option("--role-file", type=_PATH, metavar="FILE", help="Ask these: .csv, .jsonl, .parquet; columns id, text.")
@@ -64,17 +70,10 @@ _STEERED_BY = ("neurons", "directions", *_BY_FEATURES, "steerings")
 def command(**options: Any) -> None:
     """Ask roles the same items in many settings: the table that a causal value graph is told from.
 
-    \b
-    nnvalue survey --roles 100
-    nnvalue survey --neurons RESULT --dose 8 --no-prompts
-    nnvalue graph runs/…                                  # the graph, and how stable it is
-
     Settings are the model as it is, and a description of somebody at either pole of every value. Items are put in both
     keyings and option orders, one pass each, and nothing is generated. A run that was stopped goes on when it is
     started again.
-    """  # noqa: D301 - click wants the character, so that lines stay lines
-    from rich.console import Console
-
+    """
     from nnvalue.causal import survey
     from nnvalue.cli.survey_show import print_survey, survey_as_data
     from nnvalue.dataset import load_valueinsight
@@ -100,9 +99,9 @@ def command(**options: Any) -> None:
             protocol=protocol, out=out, progress=progress, **asked,
         )  # fmt: skip
     if options["as_json"]:
-        click.echo(json.dumps({**survey_as_data(done), "out": str(out)}, ensure_ascii=False))
+        print_json({**survey_as_data(done), "out": str(out)})
         return
-    console = Console()
+    console = open_console()
     print_survey(console, done)
     console.print(f"Written to {out}. The graph: nnvalue graph {out}", soft_wrap=True, markup=False, highlight=False)
 

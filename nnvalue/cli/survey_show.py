@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.table import Table
+
+from nnvalue.cli.tables import new_table, print_table
 
 if TYPE_CHECKING:
     from nnvalue.causal import Survey
@@ -21,13 +21,11 @@ def print_survey(console: Console, survey: Survey) -> None:
         f"{len(survey.orders)} option order(s): {data['answers']:,} answers, {data['failed']:,} of which do not count",
         style="bold", markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for number, name in enumerate(("value", "mean", "sd", *data["kinds"])):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    table = new_table("value", "mean", "sd", *data["kinds"])
     for value, row in data["values"].items():
         moved = (_signed(row["moved"].get(kind)) for kind in data["kinds"])
         table.add_row(value, _signed(row["mean"]), _known(row["sd"]), *moved)
-    console.print(table)
+    print_table(console, table)
     console.print(
         "mean, sd: unsteered, over roles, yes-saying taken out; the other columns: how far settings of that kind move "
         f"the value they are about, from one side to the other, on a scale of {survey.scale[0]:g} to "

@@ -1,21 +1,83 @@
-"""What verbs that take their time show on stderr: bars, and no other voice."""
+"""How the command speaks: one console, JSON, streams that cannot write every sign, and bars on stderr."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import codecs
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nnvalue.progress import Progress
 
 _A_DAY = 86_400.0
+_NARROWEST = 40
+_PLAIN = "nnvalue-plain"
+# One letter for one letter, so that columns stay in line.
+_SIGNS = "−–—…·×÷≥≤≈→←↑↓↔δΔγλσΣ✓✗“”‘’°│─█▉▊▋▌▐▇▆▅▄▃▂▁"
+_LETTERS = """---~-x/><~><^v=dDglsS*x""''o|-######8654321"""
+_OFF = ("", "0", "false", "no")
+
+
+def open_console(stderr: bool = False) -> Console:
+    """The console of stdout or stderr.
+
+    Colours are for terminals. NO_COLOR takes every escape code away, FORCE_COLOR brings colours into a pipe, and
+    TERM=dumb has none. Text is printed as it is: nothing in it is markup.
+    """
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    bare = bool(os.environ.get("NO_COLOR"))
+    forced = os.environ.get("FORCE_COLOR", "").lower() not in _OFF and not bare
+    made = Console(
+        stderr=stderr, color_system=None if bare else "auto", force_terminal=forced or stream.isatty(), markup=False,
+        highlight=False, emoji=False,
+    )  # fmt: skip
+    made.width = max(made.width, _NARROWEST)
+    return made
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """One JSON object, alone on its line. What is no number there (NaN, infinity) is null.
+
+    A stream that cannot write every letter gets them escaped; the data stays the same.
+    """
+    from nnvalue.artifacts import plain
+
+    everything = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    click.echo(json.dumps(plain(data), ensure_ascii=not everything, allow_nan=False))
+
+
+def degrade_streams() -> None:
+    """Let stdout and stderr write what is like a sign, where their encoding does not have it."""
+    codecs.register_error(_PLAIN, _plainer)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+            stream.reconfigure(errors=_PLAIN)
+
+
+def _plainer(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(str.maketrans(_SIGNS, _LETTERS))
+    return "".join(letter if letter.isascii() else "?" for letter in text), error.end
 
 
 @contextmanager
-def progress_bars(first: str = "opening the model") -> Iterator[Any]:
+def progress_bars(first: str = "opening the model") -> Iterator[Progress]:
     """Bars on stderr: the whole run with its time left, where it tells, and the stage under way with its rate.
 
     first: the stage under way before anything is reported.
     """
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -31,23 +93,22 @@ def progress_bars(first: str = "opening the model") -> Iterator[Any]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[waiting]}"),
     )  # fmt: skip
-    console = Console(stderr=True)
-    shown = {"console": console, "transient": True, "disable": not console.is_terminal}
+    shown = open_console(stderr=True)
+    no_bars = not sys.stderr.isatty() or shown.is_dumb_terminal
     # All of a stage counts for its speed: jobs on a server take minutes each, and rich looks back 30 s by itself.
-    with Progress(*columns, **shown, speed_estimate_period=_A_DAY) as bars:
-        blank = {"rate": "", "waiting": ""}
-        overall = bars.add_task(OVERALL, total=None, visible=False, **blank)
-        current = {"stage": first, "task": bars.add_task(first, total=None, **blank)}
+    with Progress(*columns, console=shown, transient=True, disable=no_bars, speed_estimate_period=_A_DAY) as bars:
+        overall = bars.add_task(OVERALL, total=None, visible=False, rate="", waiting="")
+        current, task = first, bars.add_task(first, total=None, rate="", waiting="")
 
         def report(stage: str, done: int, total: int) -> None:
+            nonlocal current, task
             if stage == OVERALL:
                 bars.update(overall, completed=done, total=total, visible=True)
                 return
             stage, _, waiting = stage.partition(DETAIL)
-            if stage != current["stage"]:
-                bars.remove_task(current["task"])
-                current.update(stage=stage, task=bars.add_task(stage, total=total, completed=done, **blank))
-            task = current["task"]
+            if stage != current:
+                bars.remove_task(task)
+                current, task = stage, bars.add_task(stage, total=total, completed=done, rate="", waiting="")
             bars.update(task, completed=done, total=total, waiting=waiting)
             speed = next(item.speed for item in bars.tasks if item.id == task)
             bars.update(task, rate=f"{speed:.1f}/s" if speed else "")
