@@ -10,6 +10,7 @@ and started again equals one that was not (on the same machine and number of thr
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -24,7 +25,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from nnvalue.artifacts import read_tensors, write_json, write_tensors
+from nnvalue.artifacts import MANIFEST, read_tensors, write_json, write_tensors
 from nnvalue.dataset import load_valueinsight
 from nnvalue.organism import LESSONS, folder
 from recipes.organism_batches import OPTIONS, Batches, lesson_at, option_ids, texts_for_tokenizer
@@ -186,6 +187,9 @@ def save_organism(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, o
     tensors = {name: value.detach().half().contiguous() for name, value in model.named_parameters()}
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
     write_json(out / "training.json", facts)
+    names = [path.name for path in sorted(out.iterdir()) if path.name not in (MANIFEST, "README.md")]
+    digests = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in names}
+    write_json(out / MANIFEST, {"kind": "organism", "sha256": digests})
 
 
 def open_run(out: Path, settings: dict[str, Any]) -> PreTrainedTokenizerFast:

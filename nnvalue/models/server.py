@@ -236,7 +236,7 @@ class Server:
         import httpx
 
         left = self.timeout if self.deadline is None else self.deadline - time.monotonic()
-        timeout = httpx.Timeout(max(1.0, min(self.timeout, left)), connect=10.0)
+        timeout = httpx.Timeout(max(1.0, min(self.timeout, left)), connect=min(10.0, self.timeout))
         # A proxy of the environment is not this machine: what may go to the loopback unprotected may not go there.
         proxied = not is_this_machine(url)
         try:
