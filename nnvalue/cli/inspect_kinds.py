@@ -27,13 +27,13 @@ def what_lies_in(folder: Path) -> str:
     kind = kind_of(folder)
     if kind in KINDS:
         return kind
-    if kind is not None:
+    if kind not in (None, "organism", "dataset"):
         raise ArtifactError(
             f"{folder} holds a '{kind}', which this nnvalue does not know; known are {', '.join(KINDS)}."
         )
     if (folder / _MARKER).is_file():
         return "baked steering"
-    if (folder / "edition.json").is_file() or any(folder.glob("situations.*")):
+    if kind == "dataset" or (folder / "edition.json").is_file() or any(folder.glob("situations.*")):
         raise InvalidInputError(f"{folder} is a dataset; see it with nnvalue data show {folder}, or data check.")
     if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")) and not (folder / "cfg.json").exists():
         raise InvalidInputError(f"{folder} looks like a model; use it with nnvalue locate --model {folder}.")

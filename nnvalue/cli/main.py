@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -109,11 +110,14 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except BaseException as error:
-        if debug or isinstance(error, SystemExit | GeneratorExit):
+        if isinstance(error, SystemExit | GeneratorExit):
             raise
+        if debug:
+            traceback.print_exception(error)
         code, told = _fault(error)
         if as_json:
-            print_json({"error": {"kind": type(error).__name__, "message": told, "exit_status": code}})
+            message = told.removeprefix("Error: ")
+            print_json({"error": {"kind": type(error).__name__, "message": message, "exit_status": code}})
         if isinstance(error, click.ClickException):
             error.show()
         else:

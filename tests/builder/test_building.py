@@ -458,7 +458,7 @@ def test_the_key_is_in_nothing_that_is_printed_or_written(tmp_path, mine):
     with serving(lambda body, times: Say(status=401, error={"message": f"bad key {key}"})) as server:
         full = command(mine, tmp_path / "refused", server.url, "--debug", "--key-env", "MY_KEY")
         done = subprocess.run(full, capture_output=True, text=True, env=environment)
-        assert done.returncode == 1
+        assert done.returncode == 3
         assert "RefusedKeyError" in done.stderr
         shown += [done.stdout, done.stderr]
     shown += [path.read_bytes().decode("utf-8", "replace") for path in tmp_path.rglob("*") if path.is_file()]

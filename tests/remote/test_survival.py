@@ -117,7 +117,7 @@ def test_a_key_in_the_environment_stays_there(own_server, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     own_server.faults([{"on": "request", "kind": "echo_key"}])
-    assert start_client(own_server, home, "--debug").wait(60) == 1
+    assert start_client(own_server, home, "--debug").wait(60) == 3
     assert "RefusedKeyError" in (home / "output").read_text()
     files = [path for path in home.rglob("*") if path.is_file()]
     assert [path for path in files if SENTINEL.encode() in path.read_bytes()] == []
