@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _A_DAY = 86_400.0
 _NARROWEST = 40
-_PLAIN = "nnvalue-plain"
+_PLAIN, _ASCII = "nnvalue-plain", "nnvalue_ascii"
 # One letter for one letter, so that columns stay in line.
 _SIGNS = "−–—…·×÷≥≤≈→←↑↓↔δΔγλσΣ✓✗“”‘’°│─█▉▊▋▌▐▇▆▅▄▃▂▁"
 _LETTERS = """---~-x/><~><^v=dDglsS*x""''o|-######8654321"""
@@ -60,9 +60,20 @@ def print_json(data: Mapping[str, Any]) -> None:
 def degrade_streams() -> None:
     """Let stdout and stderr write what is like a sign, where their encoding does not have it."""
     codecs.register_error(_PLAIN, _plainer)
+    codecs.register(lambda name: _ascii() if name == _ASCII else None)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
-            stream.reconfigure(errors=_PLAIN)
+            bare = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding=_ASCII if bare else None, errors=_PLAIN)
+
+
+def _ascii() -> codecs.CodecInfo:
+    """ASCII by another name: click takes a stream of that name for a mistake, and writes UTF-8 into it."""
+    found = codecs.lookup("ascii")
+    return codecs.CodecInfo(
+        found.encode, found.decode, found.streamreader, found.streamwriter, found.incrementalencoder,
+        found.incrementaldecoder, _ASCII,
+    )  # fmt: skip
 
 
 def _plainer(error: UnicodeError) -> tuple[str, int]:

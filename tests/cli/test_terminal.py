@@ -1,0 +1,163 @@
+"""How the command speaks to terminals, pipes and streams that cannot write every sign; and how it ends."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import nnvalue
+from nnvalue.cli.exits import MEANINGS, Terminated
+from nnvalue.cli.tables import fitting, new_table
+from tests.cli.running import run_here, typed
+
+ESCAPE = "\x1b["
+# `models` has a bold line and a table, and needs no model.
+LINE = ("models",)
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environment", "coloured"),
+    [
+        (True, {}, True),
+        (False, {}, False),
+        (True, {"NO_COLOR": "1"}, False),
+        (True, {"NO_COLOR": ""}, True),  # the convention: empty is as if it was not set
+        (False, {"FORCE_COLOR": "1"}, True),
+        (False, {"FORCE_COLOR": "0"}, False),
+        (False, {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        (True, {"TERM": "dumb"}, False),
+    ],
+)
+def test_colours_are_for_terminals_and_as_the_environment_says(monkeypatch, terminal, environment, coloured):
+    """An escape code in a pipe ends up in somebody's file."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    status, out, err = typed(*LINE, terminal=terminal, **environment)
+    assert status == 0, err
+    assert (ESCAPE in out) is coloured
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp437"])
+def test_signs_that_a_stream_cannot_write_are_replaced(encoding, monkeypatch):
+    """A table with − or ✓ in it stopped with UnicodeEncodeError where PYTHONIOENCODING is ascii, or on old Windows."""
+    signs = "−δ✓▁█…→“x”"
+    monkeypatch.setattr("nnvalue.models.known_families", lambda: [signs])
+    status, out, err = typed(*LINE, encoding=encoding)
+    assert status == 0, err
+    assert len(re.search(r"architectures: (.*)\. Sites", out)[1]) == len(signs)  # columns stay in line
+    if encoding == "ascii":
+        assert '-d*1#~>"x"' in out
+    status, out, err = typed(*LINE, "--json", encoding=encoding)
+    assert status == 0, err
+    assert json.loads(out)["architectures"] == [signs]  # data stays what it is
+    assert typed("inspect", signs, encoding=encoding)[0] == 1
+
+
+def test_a_process_whose_streams_are_ascii():
+    """The same from outside: Python sets up the streams of the process."""
+    done = subprocess.run(
+        [sys.executable, "-m", "nnvalue", "steer", "--help"], capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done.stdout.decode("ascii")
+
+
+def test_a_table_too_wide_is_told_in_parts():
+    """Against what rich does by itself, which is to cut cells."""
+    table = new_table("name", *(f"figure {number}" for number in range(9)))
+    table.add_row("one", *(f"{number}.123456789" for number in range(9)))
+    table.add_row("a much longer name", *(f"-{number}.5" for number in range(9)))
+    for columns in (40, 60, 80, 300):
+        console = Console(width=columns, file=io.StringIO())
+        parts = fitting(console, table)
+        for part in parts:
+            console.print(part)
+        shown = console.file.getvalue()
+        assert all(len(line) <= columns for line in shown.splitlines())
+        assert all(shown.count(f"{number}.123456789") == shown.count(f"-{number}.5") == 1 for number in range(9))
+        assert shown.count("a much longer name") == len(parts)
+        assert (len(parts) == 1) is (columns == 300)
+    bare = Console(width=60, file=io.StringIO())
+    bare.print(table)
+    assert "…" in bare.file.getvalue()
+
+
+def test_keys_wrap_where_they_leave_no_room():
+    """Half of a name is no name."""
+    table = new_table("name", "figure")
+    table.add_row("a_name_that_is_rather_long_for_a_terminal", "+0.123456789")
+    console = Console(width=40, file=io.StringIO())
+    for part in fitting(console, table):
+        console.print(part)
+    shown = console.file.getvalue()
+    assert "+0.123456789" in shown
+    told = "".join(line.split()[0] for line in shown.splitlines() if line.strip() and "─" not in line)
+    assert "a_name_that_is_rather_long_for_a_terminal" in told.replace("+0.123456789", "")
+
+
+def test_the_exit_statuses_are_documented():
+    """--help and the page list what the code has, and no more."""
+    _, shown, _ = typed("--help")
+    rows = dict(re.findall(r"^  (\d+) +(\S+)", shown.partition("Exit status:")[2], re.MULTILINE))
+    assert set(map(int, rows)) == set(MEANINGS)
+    page = Path(nnvalue.__file__).parents[1] / "docs" / "exit_codes.md"
+    if not page.exists():
+        pytest.skip("the docs are not beside an installed package")
+    listed = re.findall(r"^\| `(\d+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert list(map(int, listed)) == list(MEANINGS)
+
+
+@pytest.mark.parametrize(
+    ("thrown", "status", "said"),
+    [
+        (KeyboardInterrupt(), 130, "the same command goes on"),
+        (Terminated(), 143, "the same command goes on"),
+        (OSError(28, "No space left on device"), 1, "Error: [Errno 28]"),
+        (MemoryError("9 GB"), 1, "try a smaller --batch-tokens"),
+        (RuntimeError("CUDA out of memory"), 1, "or --dtype bfloat16"),
+        (ValueError("odd"), 1, "Unexpected error: ValueError: odd"),
+    ],
+)
+def test_every_end_has_its_status(thrown, status, said, monkeypatch, capsys):
+    def end(*_arguments, **_options):
+        raise thrown
+
+    monkeypatch.setattr("nnvalue.models.known_families", end)
+    code, out, err = run_here(capsys, monkeypatch, *LINE, "--json")
+    assert code == status
+    assert said in err
+    assert "Traceback" not in err
+    assert json.loads(out)["error"]["exit_status"] == status
+    code, _, err = run_here(capsys, monkeypatch, *LINE, "--debug")
+    assert code == status  # --debug shows more and changes nothing
+    assert "Traceback" in err
+
+
+def test_sigterm_ends_a_verb_in_order():
+    """A scheduler's SIGTERM left locks and half-written folders, as nothing was closed."""
+    script = (
+        "import os, signal, sys\n"
+        "import nnvalue.models\n"
+        "def end():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        signal.pause()\n"
+        "    finally:\n"
+        "        print('closed', file=sys.stderr)\n"
+        "nnvalue.models.known_families = end\n"
+        "sys.argv = ['nnvalue', 'models']\n"
+        "from nnvalue.cli.main import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 143, done.stderr
+    assert done.stderr.startswith("closed\nStopped.")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # of this process, which called main many times
