@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,29 @@ def examine(*, offline: bool = False, host: str | None = None, allow_http: bool 
     """
     for part in (_python, _versions, _extras, _device, _folders, _shipped):
         yield from part()
-    yield _hub(offline)
-    yield from _ndif(offline, host, allow_http)
+    keys = _keys()
+    for one in (_hub(offline), *_ndif(offline, host, allow_http)):
+        told, todo, facts = _without(keys, [one.told, one.todo, one.facts])
+        yield replace(one, told=told, todo=todo, facts=facts)
+
+
+def _keys() -> list[ApiKey]:
+    from huggingface_hub import get_token
+
+    from nnvalue.models.server import configured_key
+
+    return [key for key in (configured_key(), ApiKey(get_token() or "")) if key is not None and key.is_sound()]
+
+
+def _without(keys: list[ApiKey], data: Any) -> Any:
+    """JSON data without the keys: a server may quote them wherever it likes."""
+    if isinstance(data, Mapping):
+        return {name: _without(keys, one) for name, one in data.items()}
+    if isinstance(data, list):
+        return [_without(keys, one) for one in data]
+    for key in keys if isinstance(data, str) else ():
+        data = key.cut_from(data)
+    return data
 
 
 def _python() -> Iterator[Finding]:
