@@ -57,7 +57,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from nnvalue.causal import fit_graph, survey
+    from nnvalue.causal import fit_graph
+    from nnvalue.causal.surveying import survey  # the function: causal has a file of this name, too
     from nnvalue.dataset import ValueInsight, load_valueinsight
     from nnvalue.errors import NnvalueError
     from nnvalue.evaluation import evaluate
@@ -65,7 +66,8 @@ if TYPE_CHECKING:
     from nnvalue.locator import LocateConfig, Threshold, TopK, locate
     from nnvalue.models import Subject, open_model
     from nnvalue.readout import ValueProfile, measure
-    from nnvalue.steering import generate, load_steering, neuron_steering, steered
+    from nnvalue.steering import generate, load_steering, neuron_steering
+    from nnvalue.steering.steered import steered
     from nnvalue.values import Framework, load_framework
 
 

@@ -353,7 +353,7 @@ def _tensor_digest(tensors: Mapping[str, torch.Tensor], facts: Any) -> str:
         value = tensors[name]
         total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         if value.numel():
-            total.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+            total.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 

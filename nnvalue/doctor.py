@@ -287,14 +287,14 @@ def _server(host: str | None, allow_http: bool, key: ApiKey | None) -> Iterator[
     told = f"{server.host} answers and runs {', '.join(runs) if runs else 'nothing that it tells of'}"
     yield Finding("ndif", "server", OK, told, facts=facts)
     theirs, ours = server.nnsight_version(), client_version()
-    facts = {"theirs": theirs, "ours": ours}
+    either = {"theirs": theirs, "ours": ours}
     if theirs is None:
-        yield Finding("ndif", "versions", OK, f"the server does not tell its nnsight; here is {ours}", facts=facts)
+        yield Finding("ndif", "versions", OK, f"the server does not tell its nnsight; here is {ours}", facts=either)
     elif theirs == ours:
-        yield Finding("ndif", "versions", OK, f"nnsight {ours} on either side", facts=facts)
+        yield Finding("ndif", "versions", OK, f"nnsight {ours} on either side", facts=either)
     else:
         told = f"nnsight {theirs} there and {ours} here; they may not understand each other"
-        yield Finding("ndif", "versions", WARNING, told, f"If jobs fail: pip install 'nnsight=={theirs}'.", facts)
+        yield Finding("ndif", "versions", WARNING, told, f"If jobs fail: pip install 'nnsight=={theirs}'.", either)
 
 
 def _metadata() -> tuple[str | None, list[Any], list[str]]:
@@ -308,7 +308,7 @@ def _metadata() -> tuple[str | None, list[Any], list[str]]:
     except PackageNotFoundError:
         return None, [], []
     requirements = [Requirement(line) for line in told.get_all("Requires-Dist") or ()]
-    return told.get("Requires-Python"), requirements, told.get_all("Provides-Extra") or []
+    return (told.get_all("Requires-Python") or [None])[0], requirements, told.get_all("Provides-Extra") or []
 
 
 def _version(package: str) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nnvalue.findings import ValueNeurons
@@ -97,7 +98,7 @@ def findings_card(found: ValueNeurons) -> str:
     )
 
 
-def _kind_of_texts(settings: dict) -> str | bool:
+def _kind_of_texts(settings: Mapping[str, Any]) -> str | bool:
     if settings["responses"] == "dataset":
         return "dataset"
     return "both" if settings.get("texts") == "both" else settings["tokens"] == "response"
@@ -169,7 +170,7 @@ def between_values_in_words(found: ValueNeurons) -> list[str]:
     return sentences
 
 
-def describe_selection(selection: dict) -> str:
+def describe_selection(selection: Mapping[str, Any]) -> str:
     """A selection's settings in words."""
     if selection["rule"] == "TopK":
         k = selection["k"]

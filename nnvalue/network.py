@@ -46,6 +46,9 @@ class ApiKey:
 
 def checked_host(url: str, allow_http: bool) -> str:
     """A URL that may be talked to. Raises InvalidInputError if it is none, InsecureHostError for unprotected http."""
+    scheme: str | None
+    name: str | None
+    account: bool | None
     try:
         parts = urlsplit(url)
         scheme, name, account = parts.scheme, parts.hostname, parts.username is not None or parts.password is not None

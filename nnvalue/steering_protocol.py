@@ -102,7 +102,9 @@ def checked_scope(scope: Any) -> Any:
             )
         return scope
     try:
-        spans = [[operator.index(start), None if end is None else operator.index(end)] for start, end in scope]
+        spans: list[list[Any]] = [
+            [operator.index(start), None if end is None else operator.index(end)] for start, end in scope
+        ]
     except (TypeError, ValueError, OverflowError):
         spans = []
     if not spans or any(start < 0 or (end is not None and end <= start) for start, end in spans):

@@ -18,10 +18,11 @@ def items_of(answer: str, fields: Sequence[str]) -> tuple[list[dict[str, str]], 
     Taken is the first list in the answer, whatever stands around it; of a list that breaks off, the items before. An
     item is an object with a text in every field; where there is one field only, a text alone will do.
     """
-    found, faults = [], []
+    found: list[dict[str, str]] = []
+    faults: list[str] = []
     for entry in _entries(answer, faults):
         entry = {fields[0]: entry} if len(fields) == 1 and isinstance(entry, str) else entry
-        texts = [entry.get(name) for name in fields] if isinstance(entry, dict) else [None]
+        texts: list[Any] = [entry.get(name) for name in fields] if isinstance(entry, dict) else [None]
         if all(isinstance(text, str) and text.strip() for text in texts):
             found.append({name: _plain(text) for name, text in zip(fields, texts, strict=True)})
         else:
@@ -37,7 +38,8 @@ def _entries(answer: str, faults: list[str]) -> Iterator[Any]:
         return
     place, decoder = start.end(), json.JSONDecoder()
     while True:
-        place = _BETWEEN.match(answer, place).end()
+        between = _BETWEEN.match(answer, place)
+        place = place if between is None else between.end()
         if answer[place : place + 1] == "]":
             return
         try:

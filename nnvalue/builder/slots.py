@@ -35,7 +35,8 @@ def plan_slots(framework: Framework, config: BuildConfig) -> list[Slot]:
     slots: list[Slot] = []
     values = list(framework.values)
     for place, value in enumerate(values):
-        facets = [facet.name for facet in framework.facets.values() if facet.value == value] or [None]
+        own = [facet.name for facet in framework.facets.values() if facet.value == value]
+        facets: list[str | None] = [*own] or [None]
         for kind in PAIRED:
             for facet, count in zip(facets, _spread(getattr(config, kind), len(facets)), strict=True):
                 slots += [Slot(kind, value, count, facet)] * (count > 0)

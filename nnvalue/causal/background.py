@@ -49,9 +49,9 @@ class Background:
                 self._check(value, place)
                 if tier_of.setdefault(value, number) != number:
                     raise InvalidInputError(f"'{value}' stands in two tiers; put it into one.")
-        for value, tier in tier_of.items():
+        for value, later in tier_of.items():
             for other, earlier in tier_of.items():
-                forbidden[place[value], place[other]] |= earlier < tier
+                forbidden[place[value], place[other]] |= earlier < later
         for table, arrows in ((forbidden, self.forbidden), (required, self.required)):
             for cause, effect in arrows:
                 self._check(cause, place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -114,7 +115,7 @@ def protected_values(
     if graph is not None:
         if missing := [value for value in wish if value not in graph.values]:
             raise UnknownNameError("value", missing[0], graph.values, "(in the graph)")
-        rows = graph.descendants[[graph.values.index(value) for value in wish]].any(0)
+        rows: Any = graph.descendants[[graph.values.index(value) for value in wish]].any(0)
         follows = {value for value, reached in zip(graph.values, rows, strict=True) if reached}
     return tuple(value for value in values if value not in wish and value not in follows)
 

@@ -77,8 +77,9 @@ def compare(marks: np.ndarray, reference: np.ndarray, *, permutations: int = PER
         )  # fmt: skip
     edges, known = int(skeleton(marks).sum()) // 2, int(skeleton(reference).sum()) // 2
     both = int((skeleton(marks) & skeleton(reference)).sum()) // 2
+    one, other, distance = measures
     return Comparison(
-        *measures, both / edges if edges else 0.0, both / known if known else 0.0, edges, known, permutations
+        one, other, distance, both / edges if edges else 0.0, both / known if known else 0.0, edges, known, permutations
     )
 
 

@@ -64,11 +64,12 @@ def fit_graph(
     by_item = _item_halves(data, table_of, told, ways, seed, progress)
     total = _total(table)
     kept = [table.contexts[place] for place in np.unique(table.context)]
+    effects, low, high = (None, None, None) if total is None else (total.effects, total.low, total.high)
     return ValueGraph(
         table.values, told.settled(), found.marks, found.weights, edges, arrows, len(table.scores),
         len(np.unique(table.role)), len(kept), resamples, seed, by_role, by_item,
-        *((total.effects, total.low, total.high) if total is not None else (None,) * 3),
-        warnings=_warnings(table, found.marks, total), source=_source(data, [one.name for one in kept]),
+        effects, low, high, warnings=_warnings(table, found.marks, total),
+        source=_source(data, [one.name for one in kept]),
     )  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def _tables(
     contexts = [one.name for one in whole.contexts if one.kind == "none" or one.kind in wanted]
 
     def table(units: list[str] | None) -> ScoreTable:
-        made = (whole if units is None else data.table(units)).only(contexts)
+        made = (data.table(units) if units is not None and isinstance(data, Survey) else whole).only(contexts)
         given = tuple(replace(one, value=one.value if one.value in chosen else None) for one in made.contexts)
         return replace(made, values=tuple(chosen), scores=made.scores[:, at], contexts=given)
 
@@ -160,11 +161,11 @@ def _marks(table: ScoreTable, rule: Rule) -> np.ndarray | None:
 
 
 def _summary(pairs: list[tuple[np.ndarray | None, ...]], seed: int, why: str) -> Halves:
-    known = [pair for pair in pairs if all(one is not None for one in pair)]
+    known: list[Any] = [pair for pair in pairs if all(one is not None for one in pair)]
     if not known:
         return Halves(why=why if not pairs else "half of it is too little for this method.")
     found = [compare(*pair, permutations=_CHANCE, seed=seed) for pair in known]
-    figures = {}
+    figures: dict[str, Any] = {}
     for name in ("skeleton", "direction"):
         one = np.array([getattr(each, name).value for each in found])
         low, high = np.quantile(one, (0.025, 0.975))

@@ -231,7 +231,8 @@ class ValueGraph:
                     kind = np.int8 if name == "marks" else np.float64
                     raw[name] = np.array([[np.nan if one is None else one for one in row] for row in raw[name]], kind)
             for name in ("by_role", "by_item"):
-                raw[name] = Halves(**{key: np.nan if one is None else one for key, one in raw[name].items()})
+                halves: dict[str, Any] = {key: np.nan if one is None else one for key, one in raw[name].items()}
+                raw[name] = Halves(**halves)
             return cls(**{**raw, "values": tuple(raw["values"]), "warnings": tuple(raw["warnings"])})
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise ArtifactError(f"{folder} is no whole graph ({' '.join(str(error).split())}).") from None

@@ -165,8 +165,8 @@ def check_predictions(
             own = np.abs(seen[np.arange(len(seen)), np.flatnonzero(steered)])[:, None]
             moves = (np.abs(seen) > _MOVED * own) & off
             moved.append(int(moves.sum()))
-            for source, one in {**predicted, SHUFFLED: null[number % len(null)]}.items():
-                draws.setdefault(source, []).append(_figures(one, seen, moves, off))
+            for source, foretold in {**predicted, SHUFFLED: null[number % len(null)]}.items():
+                draws.setdefault(source, []).append(_figures(foretold, seen, moves, off))
     skills = {source: np.array(found)[:, 1] for source, found in draws.items()}
     baselines = [name for name in (NOTHING, CIRCLE, SHUFFLED) if name in skills]
     better = {
@@ -211,10 +211,11 @@ def _split(survey: Survey, contexts: Sequence[str], rng: np.random.Generator) ->
         for place, at in enumerate(rng.permutation(len(units))):
             halves[place % 2].append(units[at])
     middle = len(roles) // 2
-    return tuple(
+    learn, hold = (
         survey.table(units).only(contexts).take(np.sort(who))
         for units, who in zip(halves, (roles[:middle], roles[middle:]), strict=True)
     )
+    return learn, hold
 
 
 def _predictions(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -185,12 +186,14 @@ def read_scores(
         who.append(roles.setdefault(person, len(roles)))
         where.append(kinds.setdefault(done, len(kinds)))
     if contexts is not None and (absent := [name for name in contexts if name not in kinds]):
-        raise UnknownNameError("context", absent[0], sorted({_text(row.get(context)) for _, row in rows}))
+        raise UnknownNameError("context", absent[0], sorted({_text(row.get(context or "")) for _, row in rows}))
     made = tuple(Context(name, None, 0.0, "none" if name == NONE else "own") for name in kinds)
     return ScoreTable(tuple(chosen), np.array(table), np.array(who), np.array(where), tuple(roles), made)
 
 
-def _number_columns(rows: Sequence[tuple[int, dict]], names: Sequence[str], others: set[str | None]) -> list[str]:
+def _number_columns(
+    rows: Sequence[tuple[int, dict[str, Any]]], names: Sequence[str], others: set[str | None]
+) -> list[str]:
     """Columns of numbers; gaps are allowed here and told of later."""
     found = []
     for name in names:

@@ -100,9 +100,11 @@ def side_effects(
     for place, value in enumerate(values):
         others = np.arange(len(values)) != place
         up = downstream[:, place] & ~downstream[place] & others
-        parts = [_mean(shares[place][kept]) for kept in (up, others & ~up & ~downstream[place])]
+        upstream, apart = (_mean(shares[place][kept]) for kept in (up, others & ~up & ~downstream[place]))
         rows.append(
-            ValueSideEffects(value, float(expected[place]), float(unexpected[place]), *parts, int(moved[place]))
+            ValueSideEffects(
+                value, float(expected[place]), float(unexpected[place]), upstream, apart, int(moved[place])
+            )
         )  # fmt: skip
     size = len(values)
     return SideEffects(

@@ -109,7 +109,7 @@ class Survey:
         """Mean answers above the middle of the scale, to items for and against; `[value, 2, setting, role]`."""
         answers = self.scores.mean(-1, dtype=np.float64) - sum(self.scale) / 2
         chosen = None if units is None else set(units)
-        at = {(value, keying): [] for value in self.values for keying in (1, -1)}
+        at: dict[tuple[str, int], list[int]] = {(value, keying): [] for value in self.values for keying in (1, -1)}
         for number, item in enumerate(self.items):
             if chosen is None or item.unit in chosen:
                 at[item.value, item.keying].append(number)

@@ -77,8 +77,8 @@ def survey(
     Raises NnvalueError of some kind, with what to do, for anything that a user can mend.
     """
     edition = dataset if isinstance(dataset, ValueInsight) else load_valueinsight(dataset)
-    several = instrument if isinstance(instrument, list | tuple) else [instrument]
-    read = {"dataset": edition, "framework": framework, "split": split, "form": form, "pairs": pairs}
+    several: Sequence[Any] = instrument if isinstance(instrument, list | tuple) else [instrument]
+    read: dict[str, Any] = {"dataset": edition, "framework": framework, "split": split, "form": form, "pairs": pairs}
     asked, source_of = _joined([read_questionnaire(one, **read) for one in several])
     way = _protocol(protocol)
     people = _people(roles, edition)
@@ -156,7 +156,7 @@ class _Work:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Scores and masses of some roles, float32 `[setting, role, question, order]`."""
         # All settings of a role stand together: those that say the same share what is computed.
-        rows = [
+        rows: list[tuple[Setting, str, Any, Any]] = [
             (setting, name, question, form)
             for name in block
             for setting in self.settings
@@ -164,7 +164,7 @@ class _Work:
             for form in ((None,) if self.way else forms(question.form))
         ]
         costly = self.subject.runtime.costly
-        settings = {
+        settings: dict[str, Any] = {
             "steering": [setting.steering for setting, *_ in rows], "batch_tokens": self.batch_tokens,
             "journal": journal if costly else None, "progress": _onward(self.progress, done, of),
         }  # fmt: skip
@@ -185,13 +185,18 @@ class _Work:
             systems = [(question, setting.system(name, self.people[name])) for setting, name, question, _ in rows]
             score, mass = yes_no_answers(self.subject, systems, self.way, journal_key=f"asking-{done}", **settings)
         shape = (len(block), len(self.settings), len(asked.questions), len(orders))
-        return tuple(np.ascontiguousarray(one.reshape(shape).swapaxes(0, 1), dtype=np.float32) for one in (score, mass))
+        return _by_setting(score, shape), _by_setting(mass, shape)
+
+
+def _by_setting(figures: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Figures that are put role by role, as `[setting, role, question, order]`."""
+    return np.ascontiguousarray(figures.reshape(shape).swapaxes(0, 1), dtype=np.float32)
 
 
 def _onward(progress: Progress, done: int, of: int) -> Progress:
     """Progress of a block as that of all; its details are kept."""
 
-    def report(stage: str, here: int, _: int) -> None:
+    def report(stage: str, here: int, _of: int) -> None:
         _, mark, detail = stage.partition(DETAIL)
         progress(_STAGE + mark + detail, done + here, of)
 
@@ -208,9 +213,10 @@ def _joined(several: Sequence[Questionnaire]) -> tuple[Questionnaire, dict[str, 
     source_of = {question.id: one.name for one in several for question in one.questions}
     if len(several) == 1:
         return several[0], source_of
-    for what, of in (("framework", lambda one: one.framework.name), ("scale", lambda one: one.options)):
-        if len({of(one) for one in several}) > 1:
-            told = "; ".join(f"{one.name}: {of(one)}" for one in several)
+    for what in ("framework", "scale"):
+        each = [one.framework.name if what == "framework" else one.options for one in several]
+        if len(set(each)) > 1:
+            told = "; ".join(f"{one.name}: {of}" for one, of in zip(several, each, strict=True))
             raise InvalidInputError(f"Instruments of one {what} are asked together ({told}); survey them one by one.")
     questions = tuple(
         replace(question, unit=f"{one.name} {question.unit}") for one in several for question in one.questions

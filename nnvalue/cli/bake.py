@@ -63,7 +63,7 @@ def command(
     _check_choice(steering, neurons, settings)
     if steering is not None:
         made = from_pretrained(steering)
-    else:
+    elif neurons is not None:
         made = neuron_steering(ValueNeurons.load(neurons), **{"mode": "gain", **settings}, scope="all")
     made = made if dose is None else made.at(dose)
     quiet_libraries()

@@ -6,6 +6,7 @@ The lists stand here a second time because the rooms that own them import torch;
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import click
 from click.shell_completion import CompletionItem
@@ -94,7 +95,7 @@ def teach(command: click.Command, verb: str | None = None) -> None:
         if name in _VALUES:
             parameter.type = Names(_values)
         elif known:
-            parameter.type = Names(lambda known=known: known)
+            parameter.type = Names(partial(tuple, known))
 
 
 def _values() -> Iterable[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ def import_(
     chosen: dict[str, Any] = {"name": name, "leave_out": leave_out}
     if layout is None:
         named = _assignments(files, "TABLE=FILE")
-        mapped = {"columns": _by_table(columns, named), "fill": _by_table(fills, named)}
+        mapped: dict[str, Any] = {"columns": _by_table(columns, named), "fill": _by_table(fills, named)}
         made = import_edition(named, out, **mapped, framework=framework or "schwartz", **chosen)
     else:
         if len(files) != 1:
@@ -221,7 +221,7 @@ def _print_report(report: Any, every: bool) -> None:
 _SIGNS = {"query": "  > ", "positive": "  + ", "negative": "  − ", "text": "  ", "question": "  ? "}
 
 
-def _row_text(row: dict[str, Any], table: str) -> str:
+def _row_text(row: Mapping[str, Any], table: str) -> str:
     shown = {"sentences": ("positive", "negative"), "items": ("query", "text", "question")}.get(table, ("text",))
     texts = [name for name in shown if row[name] is not None]
     marks = [row[name] for name in row if name not in shown and row[name] is not None and table != "roles"]

@@ -25,7 +25,7 @@ def what_lies_in(folder: Path) -> str:
     nnvalue.
     """
     kind = kind_of(folder)
-    if kind in KINDS:
+    if kind is not None and kind in KINDS:
         return kind
     if kind not in (None, "organism", "dataset"):
         raise ArtifactError(

@@ -13,7 +13,7 @@ from nnvalue.cli.subjects import model_options, server_options, take_subject
 from nnvalue.cli.terminal import open_console, print_json, progress_bars, quiet_libraries
 
 
-class _Situations(click.ParamType):
+class _Situations(click.ParamType[int | None]):
     """A number, or `all`."""
 
     name = "NUMBER|all"
@@ -97,7 +97,8 @@ def command(
     quiet_libraries()
     with progress_bars() as progress:
         subject = open_model(name, **opening)
-        where = {"dataset": edition, "out": out, "overwrite": overwrite, "progress": progress}
+        where: dict[str, Any] = {"dataset": edition, "out": out, "overwrite": overwrite, "progress": progress}
+        found: Any  # one result, or one for each method
         if len(methods) > 1:
             found = compare_methods(methods, subject, config, **where)
         else:

@@ -139,9 +139,12 @@ def check_steering(options: Mapping[str, Any]) -> bool:
 
 def read_steering(options: Mapping[str, Any]) -> Steering:
     """The steering that the options ask for, at its dose."""
+    from nnvalue.findings import ValueNeurons
+
     asked = {**options, **_NOT_HERE}
     inside, words = read_source(asked), read_words({**asked, "dataset": options["dataset"]})
-    usual = 1.0 if options["steering"] is None else inside.dose
+    assert not isinstance(inside, ValueNeurons)  # which is what a direction is learned of, and none is here
+    usual = 1.0 if options["steering"] is None or inside is None else inside.dose
     return Plan(inside, words).at(usual if options["dose"] is None else options["dose"])
 
 
@@ -186,8 +189,7 @@ def show(profiles: Mapping[str, ValueProfile], out: Path, as_json: bool) -> None
         moved = (movement if base.readout["kind"] == "judged text" else difference)(steered, base)
         if as_json:
             data = {name: profile_as_data(profile) for name, profile in profiles.items()}
-            moved = difference_as_data(base, moved)
-            print_json({**data, "difference": moved, "out": str(out)})
+            print_json({**data, "difference": difference_as_data(base, moved), "out": str(out)})
             return
         print_difference(console, base, steered, moved)
     console.print(f"Written to {out}.", soft_wrap=True, markup=False, highlight=False)

@@ -113,7 +113,9 @@ def open_judge(options: dict[str, Any], framework: Any, out: Path) -> Iterator[J
         yield ParserJudge(framework)
         return
     if options["judge"] == "endpoint":
-        backend, prices = take_endpoint(options, options["judge_allow_http"])
+        asked = take_endpoint(options, options["judge_allow_http"])
+        assert asked is not None  # `check_who` saw to it
+        backend, prices = asked
     else:
         from nnvalue.models import open_model
 

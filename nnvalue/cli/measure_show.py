@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from rich import box
 from rich.console import Console
@@ -231,9 +231,9 @@ def _largest(scores: Iterable[float | None]) -> float:
 
 def _bar(score: float | None, largest: float) -> str:
     """A score as cells left or right of a line, to half a cell."""
-    halves = round(abs(score) / largest * 2 * _HALF) if _is_known(score) else 0
-    whole, half = divmod(halves, 2)
-    left, right = ("▐" * half + "█" * whole, "") if halves and score < 0 else ("", "█" * whole + "▌" * half)
+    known = score if _is_known(score) else 0.0
+    whole, half = divmod(round(abs(known) / largest * 2 * _HALF), 2)
+    left, right = ("▐" * half + "█" * whole, "") if known < 0 else ("", "█" * whole + "▌" * half)
     return f"{left:>{_HALF}}│{right:<{_HALF}}"
 
 
@@ -249,7 +249,7 @@ def _number(number: float) -> float | None:
     return float(number) if _is_known(number) else None
 
 
-def _is_known(number: float | None) -> bool:
+def _is_known(number: float | None) -> TypeGuard[float]:
     return number is not None and math.isfinite(number)
 
 

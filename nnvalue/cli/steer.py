@@ -105,7 +105,8 @@ def _steer(options: dict[str, Any]) -> None:
     prompts = read_prompts(options["prompts"], options["prompts_file"])
     name, opening = take_subject(options)
     chosen = choose(options) if options["survey"] is not None else None
-    inside, words = read_source(options), read_words(options)
+    inside: Any = read_source(options)  # a steering; or neurons, where a direction is learned of their responses
+    words = read_words(options)
     if chosen is not None:
         inside, words = chosen.inside, chosen.words or words
 

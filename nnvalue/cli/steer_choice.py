@@ -58,8 +58,9 @@ def choose(options: Mapping[str, Any]) -> Chosen:
     if by == "roles":
         return Chosen(best, unguided, kept, by, None, role_prompt(survey.facts["roles"][best.name]))
     steering = next(one for one in survey.settings if one.name == best.name).as_steering()
-    spoken = isinstance(steering, PromptSteering)
-    return Chosen(best, unguided, kept, by, None if spoken else steering, steering if spoken else None)
+    if isinstance(steering, PromptSteering):
+        return Chosen(best, unguided, kept, by, None, steering)
+    return Chosen(best, unguided, kept, by, steering, None)
 
 
 def chosen_as_data(chosen: Chosen) -> dict[str, Any]:

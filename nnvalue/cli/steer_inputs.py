@@ -17,7 +17,7 @@ _MOST_DOSES = 200
 _FIELDS = ("id", "system", "user")
 
 
-class Doses(click.ParamType):
+class Doses(click.ParamType[tuple[float, ...]]):
     """A grid of doses, its ends included; in decimals, so that .1 steps meet 0 and the stop."""
 
     name = "START:STOP:STEP"
@@ -35,7 +35,7 @@ class Doses(click.ParamType):
         return tuple(float(start + number * step) for number in range(int((stop - start) / step) + 1))
 
 
-class Layers(click.ParamType):
+class Layers(click.ParamType[tuple[int, ...]]):
     """Numbers of layers with commas between them."""
 
     name = "N,N,…"

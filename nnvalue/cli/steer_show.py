@@ -60,8 +60,8 @@ def steering_in_words(facts: Mapping[str, Any]) -> str:
 
 
 def _by_prompt(answers: Sequence[Answer]) -> Any:
-    for _, own in groupby(answers, key=lambda answer: answer["id"]):
-        own = list(own)
+    for _, some in groupby(answers, key=lambda answer: answer["id"]):
+        own = list(some)
         system = f"{own[0]['system']}\n" if own[0]["system"] else ""
         yield Text.assemble((system, "dim"), (own[0]["prompt"], "bold")), own
 

@@ -68,16 +68,18 @@ class Plan:
         """The steering at a dose. Raises InvalidInputError where it has none of that kind."""
         from nnvalue.steering import CombinedSteering
 
+        if self.words is None:
+            assert self.inside is not None  # `check_source` saw to it that something steers
+            return self.inside.at(dose)
         if self.inside is None:
             return self.words.at(dose)
-        if self.words is None:
-            return self.inside.at(dose)
         return CombinedSteering((self.words, self.inside.at(1.0)), dose)
 
     def control(self, subject: Subject, seed: int) -> Plan:
         """The same at random neurons."""
-        from nnvalue.steering import matched_random
+        from nnvalue.steering import NeuronSteering, matched_random
 
+        assert isinstance(self.inside, NeuronSteering)  # `read_source` saw to it
         return replace(self, inside=matched_random(self.inside, subject.anatomy.width, seed))
 
 
@@ -124,10 +126,10 @@ def read_words(options: Mapping[str, Any]) -> PromptSteering | None:
     if role is None and described is None:
         return None
     edition = load_valueinsight(options["dataset"])
-    role = None if role is None else find_role(edition, role)
-    if described is None:
-        return role_prompt(role)
-    return value_prompt(edition, described, role=role, **_given(options, "pole", "seed"))
+    who = None if role is None else find_role(edition, role)
+    if described is None and who is not None:
+        return role_prompt(who)
+    return value_prompt(edition, described, role=who, **_given(options, "pole", "seed"))
 
 
 def find_role(edition: ValueInsight, given: str) -> Role | str:

@@ -2,7 +2,6 @@
 
 from nnvalue.dataset.checks import Fault, Report, check_edition
 from nnvalue.dataset.contrast import (
-    SYSTEM_PROMPT,
     Contrast,
     build_contrasts,
     build_sentence_contrasts,
@@ -32,7 +31,7 @@ from nnvalue.dataset.schema import (
     Misfit,
 )
 from nnvalue.dataset.tables import Imported, import_table
-from nnvalue.dataset.voices import portrait_prompt, voice
+from nnvalue.dataset.voices import SYSTEM_PROMPT, portrait_prompt, voice
 
 __all__ = [
     "DESCRIPTION_COLUMNS",

@@ -171,12 +171,12 @@ def _duplicates(rows: Rows, framework: Framework) -> Iterator[Fault]:
     """Texts that differ in case, blanks or marks only."""
     for kind, form in TABLES.items():
         for column in set(form.unique) - {"id"}:
-            times = Counter(plain_words(row[column]) for row in rows[kind])
-            for text, count in times.items():
+            for text, count in Counter(plain_words(row[column]) for row in rows[kind]).items():
                 if count > 1:
                     yield Fault("duplicate", f"{kind}: {count} rows say: {text}")
     # One statement may go with several values, stand in several instruments, and reply to several queries.
-    times = Counter((row["source"], row["query"], plain_words(row["text"]), row["value"]) for row in rows["items"])
+    keys = ((row["source"], row["query"], plain_words(row["text"]), row["value"]) for row in rows["items"])
+    times: Counter[tuple[Any, ...]] = Counter(keys)
     for (source, _, text, value), count in times.items():
         if count > 1:
             tied = "without a value" if value is None else f"with the value '{value}'"
@@ -287,7 +287,7 @@ def alike_cores(texts: Iterable[tuple[str, str]], share: float = ALIKE) -> list[
         for other in {other for gram in rarest for other in held[gram] if grams[other][0] != core}:
             theirs = grams[other][1]
             if len(own & theirs) > share * min(len(own), len(theirs)):
-                found.add(tuple(sorted((core, grams[other][0]))))
+                found.add((min(core, grams[other][0]), max(core, grams[other][0])))
     return sorted(found)
 
 

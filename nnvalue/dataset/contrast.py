@@ -105,14 +105,14 @@ def build_contrasts(
         own = pairs[fold::folds]
         chosen, elsewhere = rng.randrange(len(own)), rng.random()
         described = {pole: _prompt(row, pole, own[chosen][pole], system_prompt) for pole in POLES}
-        arms = described.values()
+        first, second = (described[pole] for pole in POLES)
         if null_of:
             half = len(own) // 2
             others = own[half:] if chosen < half else own[:half]
             other = others[int(elsewhere * len(others))][null_of]
-            arms = described[null_of], _prompt(row, f"{null_of}-other", other, system_prompt)
-            arms = arms if chosen < half else arms[::-1]
-        made.append(Contrast(value, row["id"], fold, *arms, null_of))
+            first, second = described[null_of], _prompt(row, f"{null_of}-other", other, system_prompt)
+            first, second = (first, second) if chosen < half else (second, first)
+        made.append(Contrast(value, row["id"], fold, first, second, null_of))
     return made
 
 
@@ -157,8 +157,8 @@ def build_sentence_contrasts(
         if null_of:
             arms = [(f"{row['id']}/{null_of}", row[null_of]), (f"{row['id']}/{null_of}-other", elsewhere[null_of])]
             arms = arms if here < half else arms[::-1]
-        prompts = [Prompt(name, None, SENTENCE_QUESTION) for name, _ in arms]
-        made.append(Contrast(value, row["id"], number % folds, *prompts, null_of, dict(arms)))
+        first, second = (Prompt(name, None, SENTENCE_QUESTION) for name, _ in arms)
+        made.append(Contrast(value, row["id"], number % folds, first, second, null_of, dict(arms)))
     return made
 
 

@@ -228,7 +228,7 @@ def _listed(misfits: Mapping[str, Iterable[Misfit]]) -> dict[str, tuple[Misfit, 
     return {kind: tuple(sorted(some, key=lambda one: (one.file, one.number))) for kind, some in misfits.items()}
 
 
-def _plain(rows: _Rows) -> dict[str, list[dict[str, Any]]]:
+def _plain(rows: _Rows) -> dict[str, Any]:
     return {kind: [one.row for one in some] for kind, some in rows.items()} | {
         kind: [] for kind in REQUIRED if kind not in rows
     }

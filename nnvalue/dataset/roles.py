@@ -80,7 +80,7 @@ def generate_roles(count: int, *, seed: int = 0, avoid: Iterable[str] = (), spli
     if not 1 <= count <= left:
         raise InvalidInputError(f"{count} roles asked for; 1 to {left} can be made.")
     rng = random.Random(f"roles/{seed}")
-    made = []
+    made: list[Role] = []
     while len(made) < count:
         role = draw_role(rng, f"r{seed}-{len(made) + 1:04d}", split)
         if role.name not in taken:

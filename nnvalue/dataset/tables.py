@@ -159,7 +159,7 @@ _READERS = {".parquet": _read_parquet, ".jsonl": _read_jsonl, ".csv": _read_csv}
 
 def _numbers(row: dict[str, Any], kind: str) -> dict[str, Any]:
     for name, form in TABLES[kind].columns.items():
-        given = row.get(name)
+        given: Any = row.get(name)
         whole = isinstance(given, float) and given.is_integer()  # as pandas writes them beside missing ones
         if form is int and (whole or (isinstance(given, str) and _WHOLE.fullmatch(given))):
             row[name] = int(given)

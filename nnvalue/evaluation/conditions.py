@@ -110,7 +110,7 @@ class _Maker:
     def maker_of(self, arm: Arm) -> Callable[[str, str], Steering]:
         """(value, pole) -> the arm's steering at dose 1; what it is made of is found here, once."""
         if arm.kind == "prompt":
-            settings = {"split": self._design.split, "seed": self._design.seed}
+            settings: dict[str, Any] = {"split": self._design.split, "seed": self._design.seed}
             return lambda value, pole: value_prompt(self._edition, value, pole, **settings)
         if arm.kind == "role":
             return lambda value, pole: value_role(self._edition, value, pole, seed=self._design.seed)

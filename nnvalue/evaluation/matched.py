@@ -81,7 +81,8 @@ def matched(
             gap = np.array(drawn[one.arm]) - np.array(drawn[other.arm])
             gap = gap[np.isfinite(gap)]
             if len(gap):
-                pairs[one.arm, other.arm] = (float(gap.mean()), *map(float, np.quantile(gap, (0.025, 0.975))))
+                low, high = np.quantile(gap, (0.025, 0.975))
+                pairs[one.arm, other.arm] = (float(gap.mean()), float(low), float(high))
     return made, pairs
 
 
@@ -118,7 +119,10 @@ class _Curves:
         for arm, doses in self.doses.items():
             rows = []
             for dose in doses:
-                own, others, failed, lost = [], [], [], []
+                own: list[float] = []
+                others: list[float] = []
+                failed: list[float] = []
+                lost: list[float] = []
                 for (value, _, measured), found in self._cells[arm, dose].items():
                     each = np.ones(len(found)) if weights is None else weights[found[:, 0].astype(int)]
                     if not each.sum():

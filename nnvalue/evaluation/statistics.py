@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -154,6 +155,6 @@ def pareto_front(points: Sequence[Sequence[float]]) -> list[int]:
     given = np.asarray(points, dtype=np.float64)
     if not len(given):
         return []
-    at_least = (given[None] >= given[:, None]).all(-1)
-    better = (given[None] > given[:, None]).any(-1)
+    at_least: Any = (given[None] >= given[:, None]).all(-1)
+    better: Any = (given[None] > given[:, None]).any(-1)
     return [number for number in range(len(given)) if not (at_least[number] & better[number]).any()]

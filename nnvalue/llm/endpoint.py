@@ -262,7 +262,7 @@ class Endpoint:
         text = text.encode("utf-8", "replace").decode()
         refused = bool(refusal) or finish in _FILTERED
         reason = (str(refusal) or finish) if refused else ""
-        return Reply("refused" if refused else "answered", text, reason, finish, *tokens, logprobs)
+        return Reply("refused" if refused else "answered", text, reason, finish, tokens[0], tokens[1], logprobs)
 
     def _hide(self, text: str) -> str:
         return self._key.cut_from(text) if self._key else text

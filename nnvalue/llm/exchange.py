@@ -100,8 +100,8 @@ class Reply:
     def without(self, hide: Callable[[str], str]) -> Reply:
         """The same with every text changed by `hide`: what must not be written anywhere is cut out."""
         told = tuple(tuple((hide(token), value) for token, value in place) for place in self.logprobs)
-        texts = {name: hide(getattr(self, name)) for name in ("text", "reason", "finish")}
-        return replace(self, **texts, logprobs=told)
+        text, reason, finish = (hide(one) for one in (self.text, self.reason, self.finish))
+        return replace(self, text=text, reason=reason, finish=finish, logprobs=told)
 
 
 Keep = Callable[[int, Reply], None]

@@ -62,7 +62,7 @@ class LocalModel:
         stops = set(tokenizer.all_special_ids)
         made = []
         for prompt, values, ids in zip(prompts, best.values.tolist(), best.indices.tolist(), strict=True):
-            tops = tuple((tokenizer.decode([token]), value) for token, value in zip(ids, values, strict=True))
+            tops = tuple((str(tokenizer.decode([token])), value) for token, value in zip(ids, values, strict=True))
             text, finish = ("", "stop") if ids[0] in stops else (tops[0][0].strip(), "length")
             length = len(encode_prompt(tokenizer, prompt))
             made.append(Reply("answered", text, "", finish, length, 1, (tops,)))

@@ -14,6 +14,8 @@ from nnvalue.artifacts import cannot_write, lock_file
 from nnvalue.errors import ArtifactError
 from nnvalue.llm.exchange import Reply, Request
 
+_CLOSED = -1  # no file has this number
+
 
 class AnswerLog:
     """Answers by what was asked. One process at a time may hold a log; its threads may share it.
@@ -50,9 +52,9 @@ class AnswerLog:
     def close(self) -> None:
         """Let go of the file."""
         for handle in (self._file, self._lock):
-            if handle is not None:
+            if handle is not None and handle != _CLOSED:
                 os.close(handle)
-        self._file = self._lock = None
+        self._file, self._lock = _CLOSED, None
 
     def get(self, key: str) -> Reply | None:
         """What is known to have come of a request: an answer or a refusal; None if it is to be asked."""

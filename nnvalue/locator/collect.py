@@ -259,7 +259,7 @@ def gather_digit_counts(
 def sum_digits(
     model: Any,
     sites: Sequence[str],
-    batches: Sequence[tuple[Tensor, Tensor, Tensor]],
+    batches: Sequence[tuple[Tensor, ...]],
     neurons: Sequence[Tensor],
     prefixes: Sequence[Tensor],
     shift: int,
@@ -321,7 +321,8 @@ def running_sums(
     Args:
         start: the sums of nothing, for each group.
     """
-    sums, done = list(start), [set() for _ in start]
+    sums = list(start)
+    done: list[set[int]] = [set() for _ in start]
     for group in range(len(start)):
         if journal is not None and journal.has_tensors(f"{key}-{group:02d}"):
             sums[group] = journal.get_tensors(f"{key}-{group:02d}")

@@ -58,4 +58,5 @@ def _pearson(one: np.ndarray, other: np.ndarray) -> float | None:
 
 
 def _mean(numbers: list[float | None]) -> float | None:
-    return None if None in numbers else float(np.mean(numbers))
+    known = [number for number in numbers if number is not None]
+    return None if len(known) < len(numbers) else float(np.mean(known))

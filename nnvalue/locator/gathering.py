@@ -119,13 +119,15 @@ class Gathering:
 
     def moments(self, value: str, null_of: str | None = None) -> ReadingMoments:
         """Of a value's contrasts, or of the A/A contrasts of one of its poles."""
-        moments = {}
+        moments: ReadingMoments = {}
         for texts in TEXTS:
             readings = [reading for reading in self._readings if reading.texts == texts]
             if readings:
+                positive, negative = self._arms(value, null_of, texts)
                 moments |= gather_readings(
                     self.subject,
-                    *self._arms(value, null_of, texts),
+                    positive,
+                    negative,
                     self._folds(value, texts),
                     readings,
                     **self._how(value, null_of, "moments"),
@@ -143,7 +145,8 @@ class Gathering:
         return {
             effect: gather_readings(
                 self.subject,
-                *arms,
+                arms[0],
+                arms[1],
                 self._folds(value, "both"),
                 self._readings,
                 **self._how(value, None, f"{effect}-crossed"),
@@ -219,7 +222,8 @@ class Gathering:
     def _per_response(self, kind: str, reading: Reading, value: str, folds: slice, null_of: str | None) -> Tensor:
         """Of the contrasts in some folds that have something to count on both sides; a mean of nothing is no zero."""
         arms = self._arms(value, null_of, reading.texts)
-        vectors = gather_per_response(self.subject, *arms, kind, reading, **self._how(value, null_of, "responses"))
+        how = self._how(value, null_of, "responses")
+        vectors = gather_per_response(self.subject, arms[0], arms[1], kind, reading, **how)
         if (kind, reading.texts) == ("products", "both"):
             vectors[1::2] *= -1  # the negative arm's text: so it is the log-odds of the texts that is explained
         fold_of = torch.tensor(self._folds(value, reading.texts)[: len(vectors)])

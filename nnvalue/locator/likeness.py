@@ -42,7 +42,7 @@ def between_values(found: ValueNeurons, framework: Framework, seed: int = 0) -> 
     part = found.of(names)
     scores = part.maps["score"]
     flat = scores.reshape(len(names), -1).astype(np.float64)
-    likeness = np.corrcoef(flat) if len(names) > 1 and (flat.std(1) > 0).all() else None
+    likeness: Any = np.corrcoef(flat) if len(names) > 1 and (flat.std(1) > 0).all() else None
     placed = [place for place, name in enumerate(names) if name in framework.circle]
     circle = None
     if len(placed) > 3 and likeness is not None:

@@ -18,7 +18,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -213,6 +213,7 @@ def value_plane(evidence: Evidence, reading: Reading) -> Tensor:
     descriptions there is the prompted one only, and its sign is kept.
     """
     direction = torch.nn.functional.normalize(_mean_gap(evidence.per_response["residuals"]), dim=-1)
+    assert evidence.output_weights is not None  # it is among this method's needs
     return torch.stack([evidence.output_weights(layer).double() @ way for layer, way in enumerate(direction)])
 
 
@@ -231,7 +232,7 @@ def attribution(evidence: Evidence, reading: Reading) -> Tensor:
 
 def _mean_gap(members: Sequence[Tensor]) -> Tensor:
     """Mean difference of the poles over all contrasts: members `[contrast, pole, layer, x]` -> float64 `[layer, x]`."""
-    poles = [sum(member[:, pole].sum(0, dtype=torch.float64) for member in members) for pole in (0, 1)]
+    poles: list[Any] = [sum(member[:, pole].sum(0, dtype=torch.float64) for member in members) for pole in (0, 1)]
     return (poles[0] - poles[1]) / max(1, sum(map(len, members)))
 
 

@@ -144,6 +144,8 @@ class ContrastMoments:
         def stacked(names: tuple[str, ...], place: int) -> list[Tensor]:
             return [torch.stack([getattr(fold, name)[reading, place] for fold in folds]) for name in names]
 
-        poles = (Moments(tokens[pole], *stacked(("fired", "total", "squares"), pole)) for pole in (0, 1))
-        paired = (PairedDifference(contrasts, *stacked(("difference", "difference_squares"), kind)) for kind in (0, 1))
-        return cls(*poles, *paired, dtype)
+        one, other = (Moments(tokens[pole], *stacked(("fired", "total", "squares"), pole)) for pole in (0, 1))
+        firing, mean = (
+            PairedDifference(contrasts, *stacked(("difference", "difference_squares"), kind)) for kind in (0, 1)
+        )
+        return cls(one, other, firing, mean, dtype)

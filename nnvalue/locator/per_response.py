@@ -76,6 +76,7 @@ def gather_per_response(
     stage = Stage(f"collecting {kind}", len(batches), progress)
     done = [number for number in range(len(batches)) if journal is not None and journal.has_tensors(f"{key}-{number}")]
     for number in done:
+        assert journal is not None  # or nothing were done
         vectors[batches.plan[number]] = journal.get_tensors(f"{key}-{number}")["vectors"]
     stage.add(len(done))
     bundles = [tuple(set(bundle) - set(done)) for bundle in subject.runtime.bundles(loads)]
@@ -110,7 +111,7 @@ def vectors_of_batches(
 def means_of(
     model: Any,
     sites: Sequence[str],
-    batches: Sequence[tuple[Tensor, Tensor, Tensor]],
+    batches: Sequence[tuple[Tensor, ...]],
     weights: Sequence[Tensor],
     backend: Any = None,
 ) -> list[Tensor]:
@@ -135,7 +136,7 @@ def means_of(
     return vectors
 
 
-def products_of(model: Any, sites: Sequence[str], batch: tuple[Tensor, Tensor, Tensor], labels: Tensor) -> Tensor:
+def products_of(model: Any, sites: Sequence[str], batch: tuple[Tensor, ...], labels: Tensor) -> Tensor:
     """`gradient_products` of one batch; it needs the weights here, and leaves what is trainable as it was."""
     ids, attention, counted = batch
     keep = max(1, int((labels >= 0).any(0).sum()))  # answers stand at the end

@@ -144,8 +144,9 @@ def _locate(
     known = [
         _finished(place, spec) if place and not overwrite else None for place, spec in zip(places, specs, strict=True)
     ]
-    if None not in known:
-        return known
+    finished = [one for one in known if one is not None]
+    if len(finished) == len(known):
+        return finished
     subject.runtime.begin()
     with _work_folder(out, specs[0] if len(specs) == 1 else {"methods": specs}, overwrite) as journal:
         steps = _Steps(progress)
@@ -162,14 +163,16 @@ def _locate(
             steps.done,
         )
         steps.start(gathering.steps + len(POLES) * len(values) * len(configs))
-        for number, (each, spec, place) in enumerate(zip(configs, specs, places, strict=True)):
-            if known[number] is None:
-                known[number] = Scoring(gathering, each, framework, steps.done).value_neurons(values, spec)
-                if place is not None:
-                    known[number].save(place)
+        finished = []
+        for found, each, spec, where in zip(known, configs, specs, places, strict=True):
+            if found is None:
+                found = Scoring(gathering, each, framework, steps.done).value_neurons(values, spec)
+                if where is not None:
+                    found.save(where)
+            finished.append(found)
         if out is not None:
             journal.remove()
-    return known
+    return finished
 
 
 class _Steps:

@@ -49,13 +49,14 @@ def exact_quantiles(
 
     Raises DatasetError if no token counts.
     """
-    if dtype is None and subject.dtype is None:
+    dtype = dtype or subject.dtype
+    if dtype is None:
         raise InvalidInputError("The dtype of a remote model's activations must be given: dtype=moments.dtype.")
     reading = Reading(site, tokens).check()
     counted = sum(reading.count(response) for response in responses)
     if not counted:
         raise DatasetError("All responses are empty, so there is no percentile; does the model answer prompts?")
-    kind = getattr(torch, dtype or subject.dtype)
+    kind = getattr(torch, dtype)
     bits = 11 if kind == torch.float32 and len(neurons) <= _MANY_NEURONS else 8
     passes = math.ceil(8 * kind.itemsize / bits)
     places = {layer: (neurons[:, 0] == layer).nonzero().flatten() for layer in neurons[:, 0].unique().tolist()}
@@ -66,7 +67,7 @@ def exact_quantiles(
     }  # from 1
     for number in reversed(range(passes)):
         tables = gather_digit_counts(
-            subject, responses, site, chosen, prefixes, number * bits, bits, dtype or subject.dtype,
+            subject, responses, site, chosen, prefixes, number * bits, bits, dtype,
             tokens=tokens, batch_tokens=batch_tokens, journal=journal, journal_key=f"{journal_key}-digit{number}",
             progress=progress,
         )  # fmt: skip

@@ -63,7 +63,8 @@ class TeacherForcedBatches:
 
     def __getitem__(self, number: int) -> tuple[list[int], Tensor, Tensor, Tensor]:
         rows = self.plan[number]
-        return rows, *teacher_forced([self._responses[row] for row in rows], self._pad_id, self._tokens)
+        ids, attention, counted = teacher_forced([self._responses[row] for row in rows], self._pad_id, self._tokens)
+        return rows, ids, attention, counted
 
     def __iter__(self) -> Iterator[tuple[list[int], Tensor, Tensor, Tensor]]:
         return (self[number] for number in range(len(self)))

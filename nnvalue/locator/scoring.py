@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,22 +70,20 @@ class Scoring:
                 "situations": sum(len(self._gathering.contrasts[name]) for name in members),
                 "folds": sum(len(part.positive.tokens) for part in halves),
                 "tokens": {"positive": int(positive.tokens.sum()), "negative": int(negative.tokens.sum())},
-                "split_half_r": split_half_reliability(
-                    halves, lambda half, m=members, p=parts: self._score(m, p, half)
-                ),
+                "split_half_r": split_half_reliability(halves, partial(self._score, members, parts)),
                 "significance": significance,
                 "crossed": self._crossed_facts(found["score"], poles, **crossed) if crossed else None,
                 "activation_dtype": one.dtype,
             }
-        found = ValueNeurons(
+        whole = ValueNeurons(
             tuple(values),
             build_table(rows),
             {name: torch.stack(kept).numpy() for name, kept in maps.items()},
             {**spec, "counts": facts},
             responses_parquet(self._gathering),
         )
-        between = between_values(found, self._framework, self._config.seed)
-        return replace(found, config={**found.config, "between_values": between})
+        between = between_values(whole, self._framework, self._config.seed)
+        return replace(whole, config={**whole.config, "between_values": between})
 
     def _evidence(
         self, members: Sequence[str], parts: Sequence[ReadingMoments], folds: slice = _ALL, null_of: str | None = None

@@ -5,9 +5,10 @@ from nnvalue.models.batching import pad_left, plan_batches
 from nnvalue.models.chat import encode_prompt, render_prompt
 from nnvalue.models.decoding import next_token_logits
 from nnvalue.models.generation import Response, generate_responses
+from nnvalue.models.jobs import Bundle
 from nnvalue.models.likelihood import negative_log_likelihoods
 from nnvalue.models.options import option_log_probabilities
-from nnvalue.models.runtime import Bundle, Load, RemoteOptions
+from nnvalue.models.runtime import Load, RemoteOptions
 from nnvalue.models.subject import EMBEDDED_NAME, Subject, find_server, open_model
 
 __all__ = [

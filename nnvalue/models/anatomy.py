@@ -134,7 +134,8 @@ def _child(module: nn.Module, path: str, family: str) -> Any:
 
 def _input_width(down: nn.Module) -> int:
     """Input width of a Linear, or of GPT-2's Conv1D, whose weight lies the other way round."""
-    return down.in_features if hasattr(down, "in_features") else down.weight.shape[0]
+    layer: Any = down
+    return int(layer.in_features if hasattr(layer, "in_features") else layer.weight.shape[0])
 
 
 def _module_outline(module: nn.Module, limit: int = 12) -> list[str]:

@@ -17,7 +17,8 @@ from nnvalue.artifacts import digest
 from nnvalue.errors import InvalidInputError, ResultError
 from nnvalue.models.batching import pad_left, plan_batches
 from nnvalue.models.chat import encode_prompt, token_spans
-from nnvalue.models.runtime import Bundle, Load
+from nnvalue.models.jobs import Bundle
+from nnvalue.models.runtime import Load
 from nnvalue.models.subject import Subject
 from nnvalue.prompts import Prompt
 from nnvalue.steering_protocol import Edits, Sampling, Steering, batch_edits, edit_bytes, require_single_pass
@@ -237,7 +238,7 @@ def logits_of_batches(model: Any, batches: Sequence[Batch], backend: Any = None)
     return found
 
 
-def compact(ids: Iterable[int]) -> array:
+def compact(ids: Iterable[int]) -> array[int]:
     """Four bytes a token: thousands of responses are held at once."""
     return array("i", ids)
 

@@ -13,7 +13,7 @@ from nnvalue.artifacts import Journal
 from nnvalue.errors import InvalidInputError, ModelError, ResultError
 from nnvalue.models.batching import plan_batches
 from nnvalue.models.decoding import Asked, compact, generate_batches, generate_steered
-from nnvalue.models.runtime import Bundle
+from nnvalue.models.jobs import Bundle
 from nnvalue.models.subject import Subject
 from nnvalue.progress import DETAIL, Progress, silent
 from nnvalue.prompts import Prompt
@@ -103,6 +103,7 @@ def generate_responses(
     known = {number for number, key in enumerate(keys) if journal is not None and journal.has_json(key)}
     progress(_STAGE, 0, len(prompts))
     for number in sorted(known):
+        assert journal is not None  # or nothing were known
         keep(plan[number], [_from_json(entry) for entry in journal.get_json(keys[number])])
     loads = [asked.load(rows, max_new_tokens) for rows in plan]
     bundles = [tuple(n for n in bundle if n not in known) for bundle in subject.runtime.bundles(loads)]
@@ -158,7 +159,7 @@ def _report(progress: Progress, responses: Mapping[int, Response], total: int, d
     progress(_STAGE + DETAIL + detail, len(responses), total)
 
 
-def _check_room(subject: Subject, encoded: list[Sequence[int]], max_new_tokens: int) -> None:
+def _check_room(subject: Subject, encoded: Sequence[Sequence[int]], max_new_tokens: int) -> None:
     room = getattr(subject.config, "max_position_embeddings", None)
     longest = max(map(len, encoded), default=0)
     if room is not None and longest + max_new_tokens > room:
@@ -203,7 +204,7 @@ def _until_stop(tokens: list[int], stops: tuple[int, ...]) -> list[int]:
 
 
 def _response(subject: Subject, prompt_id: str, prompt_ids: Sequence[int], tokens: list[int]) -> Response:
-    text = subject.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+    text = str(subject.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
     finished = bool(tokens) and tokens[-1] in stop_tokens(subject)
     return Response(prompt_id, prompt_ids, compact(tokens), text, finished)
 

@@ -87,14 +87,16 @@ class JobIds:
     def known(self, pending: set[int]) -> dict[Bundle, str]:
         """Jobs that an earlier run handed in, as far as all their batches are still to be done."""
         found: dict[Bundle, str] = {}
-        for name in self._journal.json_keys(self._key) if self._journal is not None else ():
-            entry = self._journal.get_json(name)
+        if (journal := self._journal) is None:
+            return found
+        for name in journal.json_keys(self._key):
+            entry = journal.get_json(name)
             bundle = tuple(entry["batches"])
             if entry["host"] == self._host and pending.issuperset(bundle):
                 found[bundle] = entry["id"]
                 pending = pending - set(bundle)
             else:
-                self._journal.drop_json(name)
+                journal.drop_json(name)
         return found
 
     def put(self, bundle: Bundle, job: str) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from nnvalue.errors import InvalidInputError, ResultError
 from nnvalue.models.batching import pad_left, plan_batches
-from nnvalue.models.runtime import Bundle, Load
+from nnvalue.models.jobs import Bundle
+from nnvalue.models.runtime import Load
 from nnvalue.models.subject import Subject
 from nnvalue.steering_protocol import Edits, Steering, batch_edits, edit_bytes, require_single_pass
 from nnvalue.traces import apply_edits

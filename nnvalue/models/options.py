@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import nnsight
 import torch
@@ -15,8 +15,8 @@ from nnvalue.artifacts import Journal
 from nnvalue.errors import InvalidInputError, ResultError
 from nnvalue.models.chat import render_prompt
 from nnvalue.models.decoding import Asked
+from nnvalue.models.jobs import Bundle
 from nnvalue.models.prefixes import levels_of, plan_shared, positions_of
-from nnvalue.models.runtime import Bundle
 from nnvalue.models.subject import Subject
 from nnvalue.progress import DETAIL, Progress, silent
 from nnvalue.prompts import Prompt
@@ -86,6 +86,7 @@ def option_log_probabilities(
 
     progress(_STAGE, 0, len(prompts))
     for number in sorted(known):
+        assert journal is not None  # or nothing were known
         keep(number, journal.get_tensors(keys[number])["options"])
     loads = [_with_tokens(asked.load(rows), tokens[rows]) for rows in plan]
     bundles = [tuple(n for n in bundle if n not in known) for bundle in subject.runtime.bundles(loads)]
@@ -174,7 +175,7 @@ def option_tokens(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt],
 
 def _first_tokens(tokenizer: PreTrainedTokenizerBase, text: str, options: Sequence[str]) -> list[list[int]]:
     """Of every option, the tokens that it alone can begin with behind a text."""
-    encode = partial(tokenizer, add_special_tokens=False)
+    encode: Any = partial(cast("Any", tokenizer), add_special_tokens=False)
     before = encode(text)["input_ids"]
     first: list[set[int]] = []
     for option in options:

@@ -85,7 +85,7 @@ def levels_of(
         if end == start:
             continue
         here: dict[Any, int] = {}
-        members = []
+        members: list[Any] = []
         for row in rows:
             node = row if last else (owners[row], tuple(encoded[row][: end[row]]))
             if here.setdefault(node, len(members)) == len(members):

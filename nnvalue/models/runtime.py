@@ -127,7 +127,7 @@ class Rehearsal(Here):
         class InPlace(LocalSimulationBackend):
             """Leaves sys.path in the order in which it was: nnsight's moves the working folder to its end."""
 
-            def _restore(self, hidden: dict) -> None:
+            def _restore(self, hidden: dict[str, Any]) -> None:
                 super()._restore(hidden)
                 sys.path[:] = order
 

@@ -231,7 +231,9 @@ class Server:
             time.sleep(wait if self.deadline is None else min(wait, max(0.0, self.deadline - time.monotonic())))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _try(self, method: str, url: str, headers: dict[str, str], with_key: bool, content: dict) -> tuple[Any, str]:
+    def _try(
+        self, method: str, url: str, headers: dict[str, str], with_key: bool, content: dict[str, Any]
+    ) -> tuple[Any, str]:
         """One try: the answer, or None and why there is none."""
         import httpx
 
@@ -241,7 +243,7 @@ class Server:
         proxied = not is_this_machine(url)
         try:
             with httpx.Client(timeout=timeout, trust_env=proxied) as client:
-                signed = {"auth": self._sign} if self.key and with_key else {}
+                signed: dict[str, Any] = {"auth": self._sign} if self.key and with_key else {}
                 answer = client.request(method, url, headers=headers, **signed, **content)
         except httpx.RequestError as error:
             return None, self.clean(f"{type(error).__name__}: {error}")
@@ -250,7 +252,8 @@ class Server:
 
     def _sign(self, request: Any) -> Any:
         """Add the key where no traceback and no log shows it: as the request leaves."""
-        request.headers["ndif-api-key"] = self.key.in_full()
+        if self.key is not None:
+            request.headers["ndif-api-key"] = self.key.in_full()
         return request
 
     def _detail(self, answer: Any) -> str:

@@ -259,7 +259,8 @@ def _load_model(source: str, tokenizer: Any, dtype: Any, device_map: Any, revisi
 
     options = {"dtype": dtype, "device_map": device_map, "revision": revision}
     try:
-        module, report = AutoModelForCausalLM.from_pretrained(
+        opening: Any = AutoModelForCausalLM.from_pretrained  # gives a pair where information is asked for
+        module, report = opening(
             source, output_loading_info=True, **{key: value for key, value in options.items() if value is not None}
         )
         if absent := sorted(report["missing_keys"]):
@@ -282,7 +283,7 @@ def _load_outline(source: str, tokenizer: Any, revision: str | None) -> Transfor
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise ModelError(f"The config of '{source}' cannot be loaded: {_first_line(error)}") from None
     with suppress(OSError):  # a checkpoint need not have any; then those of its config stand, as when loaded whole
-        model._module.generation_config = GenerationConfig.from_pretrained(source, revision=revision)
+        model._module.generation_config = GenerationConfig.from_pretrained(source, revision=revision or "main")
     return model
 
 

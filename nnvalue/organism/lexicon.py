@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import yaml
 
@@ -86,8 +87,8 @@ def lexicon() -> Lexicon:
         "meaning_questions",
         "topic_questions",
     )
-    by_pole = {name: {pole: tuple(raw[name][pole]) for pole in POLES} for name in _BY_POLE}
-    frames = {name: tuple(raw[name]) for name in lists}
+    by_pole: dict[str, Any] = {name: {pole: tuple(raw[name][pole]) for pole in POLES} for name in _BY_POLE}
+    frames: dict[str, Any] = {name: tuple(raw[name]) for name in lists}
     return Lexicon(values=values, **by_pole, **frames)
 
 

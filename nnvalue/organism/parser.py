@@ -46,10 +46,11 @@ def parse(text: str) -> Reading:
         found.append(deeds.get(match["deed2"]))
     if second is not None:
         found.append(creeds.get(second[:1].lower() + second[1:]))
-    if None in found or len(found) < 2 or len({value for value, _ in found}) != 1:
+    known = [one for one in found if one is not None]
+    if len(known) < len(found) or len(found) < 2 or len({value for value, _ in known}) != 1:
         return UNREADABLE
-    signs = tuple(SIGN[pole] for _, pole in found)
-    return Reading(well_formed=True, value=found[0][0], stance=sum(signs) / len(signs), pieces=signs)
+    signs = tuple(SIGN[pole] for _, pole in known)
+    return Reading(well_formed=True, value=known[0][0], stance=sum(signs) / len(signs), pieces=signs)
 
 
 @cache

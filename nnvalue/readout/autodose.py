@@ -104,7 +104,7 @@ def largest_dose(
     if not prompts or not limit >= 0 or not most or steps < 1:
         raise InvalidInputError("Give prompts, a limit of at least 0, a strongest dose other than 0, and a step.")
     name, loss = _measure(subject, measure, batch_tokens)
-    settings = {"sampling": sampling, "max_new_tokens": max_new_tokens, "batch_tokens": batch_tokens}
+    settings: dict[str, Any] = {"sampling": sampling, "max_new_tokens": max_new_tokens, "batch_tokens": batch_tokens}
     measured: dict[float, float] = {}
 
     def risen(size: float) -> float:

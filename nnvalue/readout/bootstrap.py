@@ -10,7 +10,7 @@ import numpy as np
 _AT_ONCE = 4_000_000  # numbers of weights held at one time
 
 
-def cluster_sums(table: np.ndarray, clusters: Sequence[Any]) -> np.ndarray:
+def cluster_sums(table: np.ndarray, clusters: Sequence[Any] | np.ndarray) -> np.ndarray:
     """Sums of the rows of each cluster, float64 `[cluster, column]`, from rows `[row, column]`."""
     _, at = np.unique(np.asarray(clusters), return_inverse=True)
     sums = np.zeros((at.max(initial=-1) + 1, table.shape[1]))
@@ -24,7 +24,7 @@ def resampled_sums(sums: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     What can be told from sums (means, ratios, correlations, kappa) can be told of each resample.
     """
     rng, count = np.random.default_rng(seed), len(sums)
-    made = []
+    made: list[np.ndarray] = []
     while (left := resamples - sum(map(len, made))) > 0:
         some = min(left, max(1, _AT_ONCE // count))
         made.append(rng.multinomial(count, np.full(count, 1 / count), size=some) @ sums)

@@ -118,8 +118,9 @@ def summarise(texts: Sequence[TextFluency], resamples: int = 2000, seed: int = 0
 
     lost = mean([text.log_perplexity for text in texts if text.log_perplexity is not None])
     whole = [text.well_formed for text in texts if text.well_formed is not None]
+    perplexity = math.exp(lost[0]), math.exp(lost[1]), math.exp(lost[2])
     return Fluency(
-        len(texts), sum(text.failed for text in texts), tuple(math.exp(bound) for bound in lost), lost[0],
+        len(texts), sum(text.failed for text in texts), perplexity, lost[0],
         mean([text.distinct_2 or 0.0 for text in texts]), mean([text.repeated_4 for text in texts]),
         float(np.mean([text.finished for text in texts])), mean(whole) if whole else None, resamples, seed,
         tuple(texts),

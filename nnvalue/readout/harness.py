@@ -59,10 +59,10 @@ class HarnessModel(TemplateLM):
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """The prompt of a conversation, in the model's own template."""
-        return self.tokenizer.apply_chat_template(
+        return str(self.tokenizer.apply_chat_template(
             chat_history, tokenize=False, add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[tuple[str, str], list[int], list[int]]], **_: Any
@@ -94,14 +94,14 @@ class HarnessModel(TemplateLM):
             raw, prompts = _raw(self._subject), []
             for number in numbers:
                 ids = self.tok_encode(requests[number].args[0])[-kept:]
-                prompts.append(Prompt(f"{number}", None, self.tokenizer.decode(ids)))
+                prompts.append(Prompt(f"{number}", None, str(self.tokenizer.decode(ids))))
             answers = generate_responses(
                 raw, prompts, steering=self._steering, sampling=Sampling(temperature) if temperature else None,
                 max_new_tokens=new, batch_tokens=self._batch_tokens, progress=self._progress,
             )  # fmt: skip
             for number, answer in zip(numbers, answers, strict=True):
                 until = requests[number].args[1].get("until") or []
-                text = self.tokenizer.decode(answer.token_ids, skip_special_tokens=True)
+                text = str(self.tokenizer.decode(list(answer.token_ids), skip_special_tokens=True))
                 made[number] = _cut(text, [until] if isinstance(until, str) else until)
         return [made[number] for number in range(len(requests))]
 

@@ -48,6 +48,7 @@ class Question:
 
     def put(self, form: AnswerForm) -> str:
         """The user turn that asks it."""
+        assert self.text is not None  # who asks leaves out what is not at hand
         return form.ask(self.text, self.query)
 
 

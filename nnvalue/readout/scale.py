@@ -138,9 +138,9 @@ def _answer(name: str, question: Question, form: AnswerForm, shares: np.ndarray 
         "value": ", ".join(values) or None,
         "keying": ", ".join(of_pole[keying] for keying in keyings) or None,
         "outcome": "answered" if counts else "failed",
-        "score": float(np.dot(shares, form.scores) / mass) if counts else None,
+        "score": float(np.dot(shares, form.scores) / mass) if counts and shares is not None else None,
         "mass": mass if known else None,
-        "shares": shares.tolist() if known else None,
+        "shares": shares.tolist() if known and shares is not None else None,
     }
 
 

@@ -66,7 +66,7 @@ def _but_first(attention: Tensor) -> Tensor:
 
 
 def tokens_of_batches(
-    model: Any, site: str, batches: Sequence[tuple[Tensor, Tensor, Tensor]], backend: Any = None
+    model: Any, site: str, batches: Sequence[tuple[Tensor, ...]], backend: Any = None
 ) -> list[Tensor]:
     """Activations at the counted tokens of every batch, in one session; float32 `[token, width]` each."""
     with model.session(backend=backend):

@@ -100,13 +100,14 @@ def check_sae(
 
     def measure(bundle: Bundle, backend: Any) -> Tensor:
         batches = [pad_left([encoded[row] for row in plan[number]], subject.pad_id) for number in bundle]
-        return sums_of_batches(subject.model, sae.site, batches, weights, backend)
+        return sums_of_batches(subject.model, str(sae.site), batches, weights, backend)
 
-    total = None
+    total: Tensor | None = None
     for _, part in subject.runtime.run(subject.runtime.bundles(loads), measure):
         if not isinstance(part, Tensor) or part.shape != (3 + sae.inputs + sae.features,):
             raise ResultError(f"{subject.runtime.name} delivered sums of another form than was asked for.")
         total = add_up(total, part)
+    assert total is not None  # every plan has a batch
     if not total.isfinite().all():
         raise NumericalError(f"What stands at '{sae.site}' holds NaN or infinity; try --dtype float32.")
     (tokens, squares, lost), mean, fired = total[:3].tolist(), total[3 : 3 + sae.inputs], total[3 + sae.inputs :]

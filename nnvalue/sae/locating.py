@@ -214,16 +214,17 @@ def read_responses(
             squares[plan[number]] = part[0, :, -1].numpy()
         done += len(bundle)
         progress(_STAGE, done, len(plan))
-    if not all(np.isfinite(one).all() for one in (*made, squares)):
+    positive, negative, most = made
+    if not all(np.isfinite(one).all() for one in made) or not np.isfinite(squares).all():
         raise NumericalError(f"What stands at '{site}' holds NaN or infinity; try --dtype float32.")
-    return *made, squares
+    return positive, negative, most, squares
 
 
 def features_of_batches(
     model: Any,
     site: str,
     plain: dict[str, Any],
-    batches: Sequence[tuple[Tensor, Tensor, Tensor]],
+    batches: Sequence[tuple[Tensor, ...]],
     backend: Any = None,
 ) -> list[Tensor]:
     """Means, maxima and shares of active tokens of every feature and row, in one session; `[3, row, feature + 1]` each.

@@ -155,7 +155,9 @@ def _auxiliary_loss(before: Tensor, left: Tensor, dead: Tensor, decoder: Tensor)
 def _step_on_the_sphere(optimizer: torch.optim.Optimizer, decoder: Tensor) -> None:
     """One step after which rows have unit length; what of the gradient would only change it is taken out before."""
     with torch.no_grad():
-        decoder.grad -= (decoder.grad * decoder).sum(-1, keepdim=True) * decoder
+        gradient = decoder.grad
+        assert gradient is not None  # after backward
+        gradient -= (gradient * decoder).sum(-1, keepdim=True) * decoder
         optimizer.step()
         decoder /= decoder.norm(dim=-1, keepdim=True)
 

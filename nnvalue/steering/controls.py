@@ -49,20 +49,20 @@ def matched_random(
             )
         free = np.setdiff1d(np.arange(width), taken)
         if rates is None:
-            drawn = random.choice(free, len(taken), replace=False)
+            drawn = random.choice(free, len(taken), replace=False).tolist()
         else:
             drawn = _as_busy(taken, free, np.asarray(rates)[layer], random)
         instead |= {(int(layer), int(old)): int(new) for old, new in zip(taken, drawn, strict=True)}
 
-    def moved(recipe: Recipe | None) -> Recipe | None:
-        if recipe is None:
-            return None
+    def moved(recipe: Recipe) -> Recipe:
         at = zip(recipe.layer.tolist(), recipe.neuron.tolist(), strict=True)
         return recipe.moved(np.array([instead[pair] for pair in at], np.int64))
 
     kind = "matched_random" if rates is None else "matched_random, same firing rates"
     about = {**steering.about, "control": kind, "control_seed": seed}
-    return replace(steering, forth=moved(steering.forth), back=moved(steering.back), about=about)
+    return replace(
+        steering, forth=moved(steering.forth), back=None if steering.back is None else moved(steering.back), about=about
+    )
 
 
 def random_direction(steering: DirectionSteering, seed: int = 0) -> DirectionSteering:

@@ -211,7 +211,7 @@ def _gather(
 
 
 def sums_of_batches(
-    model: Any, sites: Sequence[str], batches: Sequence[tuple[Tensor, Tensor, Tensor]], backend: Any = None
+    model: Any, sites: Sequence[str], batches: Sequence[tuple[Tensor, ...]], backend: Any = None
 ) -> list[Tensor]:
     """Sum and sum of squares over the counted tokens of each row, in one session; float32 `[2, row, layer, hidden]`."""
     countdown = range(len(batches) - 1, -1, -1)
@@ -257,13 +257,14 @@ def split_directions(
         "intrinsic_alone": a - _projected(a, b),
         "prompted_alone": b - _projected(b, a),
     }
-    return tuple(
+    shared, intrinsic_alone, prompted_alone = (
         ValueDirections(
             prompted.place, common, made.float(), prompted.norm, torch.zeros_like(made, dtype=torch.float32),
-            *(torch.zeros(made.shape[:2]) for _ in range(2)), {**prompted.config, "source": kind},
+            torch.zeros(made.shape[:2]), torch.zeros(made.shape[:2]), {**prompted.config, "source": kind},
         )
         for kind, made in kinds.items()
     )  # fmt: skip
+    return shared, intrinsic_alone, prompted_alone
 
 
 def _projected(a: Tensor, on: Tensor) -> Tensor:

@@ -88,11 +88,12 @@ class FeatureSteering(InTrace):
         amounts = self.amounts.float().unsqueeze(0)
         if self.mode == "add":
             return {"add": self.dose * amounts @ self.decoder.float()}
+        encoder, bias, threshold = (_there(one) for one in (self.encoder, self.encoder_bias, self.threshold))
         rows = {
             "features": torch.tensor(self.features),
             "dictionary": digest([self.site, self.decoder[:, :8].tolist()])[:12],  # tells rows of two SAEs apart
-            "encoder": self.encoder.float().unsqueeze(0), "decoder": self.decoder.float().unsqueeze(0),
-            "encoder_bias": self.encoder_bias.float(), "threshold": self.threshold.float(),
+            "encoder": encoder.float().unsqueeze(0), "decoder": self.decoder.float().unsqueeze(0),
+            "encoder_bias": bias.float(), "threshold": threshold.float(),
         }  # fmt: skip
         if self.mode == "scale":
             return rows | {"feature_scale": 1 + self.dose * (amounts - 1)}
@@ -118,10 +119,17 @@ class FeatureSteering(InTrace):
     @classmethod
     def from_state(cls, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FeatureSteering:
         """The inverse of `state`."""
-        return cls(**{name: tensors.get(name) for name in _TENSORS}, **settings)
+        held: dict[str, Any] = {name: tensors.get(name) for name in _TENSORS}
+        return cls(**held, **settings)
 
 
 _TENSORS = ("amounts", "decoder", "encoder", "encoder_bias", "threshold")
+
+
+def _there(tensor: Tensor | None) -> Tensor:
+    """A tensor that the mode or the architecture comes with: their classes saw to it."""
+    assert tensor is not None
+    return tensor
 
 
 def encoder_rows(sae: SparseAutoencoder, features: Sequence[int]) -> dict[str, Tensor]:
@@ -142,8 +150,8 @@ def encoder_rows(sae: SparseAutoencoder, features: Sequence[int]) -> dict[str, T
     rows, bias = sae.encoder[:, at].T.clone(), sae.encoder_bias[at].clone()
     threshold = torch.zeros_like(bias) if sae.threshold is None else sae.threshold[at].clone()
     if sae.architecture == "gated":
-        gain = sae.gate_scale[at].exp()
-        rows, threshold = rows * gain[:, None], bias - sae.gate_bias[at] * gain
+        gain = _there(sae.gate_scale)[at].exp()
+        rows, threshold = rows * gain[:, None], bias - _there(sae.gate_bias)[at] * gain
     if sae.subtract_bias:
         bias = bias - rows @ sae.decoder_bias
     return {"encoder": rows * sae.input_scale, "encoder_bias": bias, "threshold": threshold}

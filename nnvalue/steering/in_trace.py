@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from nnvalue.findings import require_same_model
 from nnvalue.prompts import Prompt
@@ -18,7 +18,8 @@ class InTrace:
 
     def at(self, dose: float) -> Self:
         """The same at another dose. Raises InvalidInputError where there is none of that kind."""
-        return replace(self, dose=dose)
+        this: Any = self  # a dataclass in every subclass
+        return cast("Self", replace(this, dose=dose))
 
     def speak(self, prompt: Prompt) -> Prompt:
         """The prompt as it is."""

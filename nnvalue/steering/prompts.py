@@ -99,9 +99,9 @@ def value_prompt(
     for row in rows:
         pairs.setdefault((row["value"], row["pair"]), {})[row["pole"]] = row["text"]
     chosen = random.Random(f"{seed}/{value}").choice(sorted(pairs))
-    texts = [voice(role, pairs[chosen][each]) for each in (pole, POLES[1 - POLES.index(pole)])]
+    here, there = (voice(role, pairs[chosen][each]) or "" for each in (pole, POLES[1 - POLES.index(pole)]))
     about = {"value": value, "pole": pole, "described": chosen[0], "pair": chosen[1]}
-    return PromptSteering(*texts, dose, about if role is None else about | {"role": _name(role)})
+    return PromptSteering(here, there, dose, about if role is None else about | {"role": _name(role)})
 
 
 def role_prompt(role: Role | str, *, dose: float = 1.0) -> PromptSteering:

@@ -120,7 +120,7 @@ class Recipe:
         made = []
         for layer in np.unique(self.layer):
             here = self.kept(self.layer == layer)
-            edit = {"neurons": torch.from_numpy(here.neuron), **here.amounts(dose, full_caps)}
+            edit: dict[str, Any] = {"neurons": torch.from_numpy(here.neuron), **here.amounts(dose, full_caps)}
             if scope != "answer":
                 edit["scope"] = scope
             if keep < 1 and "add" in edit:

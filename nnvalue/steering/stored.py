@@ -64,7 +64,7 @@ def save_steering(steering: Steering, folder: str | Path) -> Path:
     Raises InvalidInputError for one of a class that is not of nnvalue, ArtifactError where it cannot be written.
     """
     tensors: dict[str, Any] = {}
-    config = {
+    config: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION, "versions": library_versions(), "steering": _written(steering, "0", tensors)
     }  # fmt: skip
     made_for = getattr(steering, "model", None)

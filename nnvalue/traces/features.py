@@ -34,6 +34,6 @@ def encode_features(x: Tensor, sae: Mapping[str, Any]) -> Tensor:
     if given["architecture"] in ("jumprelu", "batchtopk"):
         return torch.relu(before) * (before > given["threshold"])
     if given["architecture"] == "topk":
-        most = torch.relu(before).topk(given["k"], dim=-1)
+        most = torch.relu(before).topk(int(given["k"]), dim=-1)
         return torch.zeros_like(before).scatter(-1, most.indices, most.values)
     return torch.relu(before)

@@ -80,7 +80,7 @@ def collect_moments(model: Any, sites: Sequence[str], mask: Tensor, groups: Tens
     Returns:
         float32 `[3, group, layer, neuron]`: fired, sum, sum of squares. It is on the device of the first site.
     """
-    sums = None
+    sums: Any = None
     for number, (rows, _) in enumerate(_sums_by_site(model, sites, mask, first)):
         if sums is None:
             sums = rows.new_zeros(3, len(groups), len(sites), rows.shape[-1])
@@ -116,9 +116,10 @@ def collect_contrasts(
         float32 `[reading, 10, layer, neuron]`: fired, sum and sum of squares of the positive pole, the same of the
         negative one, Σd and Σd² of firing rates, Σd and Σd² of means; and the name of the activations' dtype.
     """
-    sums, dtype = None, ""
+    sums: Any = None
+    dtype = ""
     windows = [_window(mask) for mask in masks]
-    scratch = [None] * len(masks)
+    scratch: list[Any] = [None] * len(masks)
     for number, layer in enumerate(sites):
         activations = [by_row(read_activation(model, site), masks[0]) for site in layer]
         for place, (site, choice) in enumerate(readings):

@@ -40,7 +40,7 @@ They are done in this order. A scale of 1, an addition of 0 and a share of 0 lea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -97,7 +97,8 @@ def apply_edits(
         step: 0 is the pass over the prompt (or the only one), k the pass that is fed the k-th new token.
     """
     found: dict[int, Any] = {}  # by scope: the edits of a steering share one, and spans take time to find
-    for site in edits if edits and isinstance(edits[0], dict) else place_edits(model, edits):
+    placed: Any = edits if edits and isinstance(edits[0], dict) else place_edits(model, cast("Any", edits))
+    for site in placed:
         here = site["edits"]
         # At a decode step every named scope takes in the one position that there is.
         todo = here if step and site["named_scopes"] else _due(here, mask, step, found)

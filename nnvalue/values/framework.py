@@ -92,7 +92,8 @@ class Framework:
         """The name of a value or group, given its name, code or title in any case. Raises UnknownNameError."""
         wanted = _key(name)
         for key in ("name", "code", "title"):
-            for item in (*self.values.values(), *self.groups.values()):
+            items: tuple[Value | Group, ...] = (*self.values.values(), *self.groups.values())
+            for item in items:
                 if wanted == _key(getattr(item, key, item.name)):
                     return item.name
         raise UnknownNameError("value", name, (*self.values, *self.groups), f"(framework '{self.name}')")
@@ -211,7 +212,7 @@ def _from_mapping(raw: Any, where: str) -> Framework:
     return Framework(name, title, source, values, groups, circle, facets)
 
 
-def _named(entries: Any, kind: str, make: type, required: set[str], where: str) -> dict[str, Any]:
+def _named(entries: Any, kind: str, make: Any, required: set[str], where: str) -> dict[str, Any]:
     """Entries of a YAML list as name -> dataclass, each checked for unknown, missing and repeated fields."""
     if not isinstance(entries, list) or (kind == "values" and not entries):
         raise InvalidInputError(f"{where}: '{kind}' must be a list of entries with a name, {entries!r} given.")

@@ -74,7 +74,9 @@ def human_reference(sample: str | None = None) -> HumanSample:
     if name not in figures["samples"]:
         raise UnknownNameError("human sample", name, figures["samples"])
     fields = figures["samples"][name]
-    arrays = {field: np.array(fields.pop(field)) for field in ("mean", "sd", "correlations", "mds_angles")}
+    arrays: dict[str, Any] = {
+        field: np.array(fields.pop(field)) for field in ("mean", "sd", "correlations", "mds_angles")
+    }
     return HumanSample(name=name, values=tuple(figures["values"]), **fields, **arrays)
 
 

@@ -103,7 +103,7 @@ def _ask(source: Source, file: Path, folder: str) -> None:
     for line, row in read_rows(file, "questions", ".jsonl"):
         trait = file.stem if row.get("BFI") is None else row["BFI"]
         mark = f"{folder}-{file.stem}-{line}"
-        family = [row.get(name) for name in _FAMILY]
+        family: list[Any] = [row.get(name) for name in _FAMILY]
         if all(isinstance(name, str) and name for name in (trait, *family)):
             core = " / ".join((folder, slug(trait), *family))
         else:

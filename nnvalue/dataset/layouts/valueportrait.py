@@ -49,12 +49,16 @@ def _entries(text: str) -> Iterator[tuple[int, Any]]:
     decoder = json.JSONDecoder()
     line, counted = 1, 0
 
+    def after_blanks(place: int) -> int:
+        found = _BLANK.match(text, place)
+        return place if found is None else found.end()
+
     def expect(marks: str, place: int) -> int:
         """The first place behind one of `marks` and the blanks around it."""
-        place = _BLANK.match(text, place).end()
+        place = after_blanks(place)
         if text[place : place + 1] not in tuple(marks):
             raise json.JSONDecodeError(f"{' or '.join(marks)} expected", text, place)
-        return _BLANK.match(text, place + 1).end()
+        return after_blanks(place + 1)
 
     place = expect("[", 0)
     if text[place : place + 1] == "]":
@@ -64,7 +68,7 @@ def _entries(text: str) -> Iterator[tuple[int, Any]]:
         entry, end = decoder.raw_decode(text, place)
         yield line, entry
         place = expect(",]", end)
-        if text[_BLANK.match(text, end).end()] == "]":
+        if text[after_blanks(end)] == "]":
             break
     if place < len(text):
         raise json.JSONDecodeError("nothing expected behind the array", text, place)
@@ -72,6 +76,8 @@ def _entries(text: str) -> Iterator[tuple[int, Any]]:
 
 def _portrait(source: Source, entry: Any, file: str, line: int) -> None:
     number = entry.get("portrait_id") if isinstance(entry, dict) else None
+    content: Any
+    outputs: Any
     content, outputs = (entry.get(name) if isinstance(entry, dict) else None for name in ("content", "outputs"))
     query = _query(content)
     if not _is_number(number) or query is None or not isinstance(outputs, list) or not outputs:

@@ -106,7 +106,11 @@ def save_sae(sae: SparseAutoencoder, folder: str | Path) -> Path:
     Raises ArtifactError where the folder holds something else or cannot be written.
     """
     scale = sae.input_scale
-    tensors = {"W_enc": sae.encoder * scale, "W_dec": sae.decoder / scale, "b_dec": sae.decoder_bias / scale}
+    tensors: dict[str, Any] = {
+        "W_enc": sae.encoder * scale,
+        "W_dec": sae.decoder / scale,
+        "b_dec": sae.decoder_bias / scale,
+    }
     if sae.architecture == "gated":
         tensors |= {"b_gate": sae.gate_bias, "b_mag": sae.encoder_bias, "r_mag": sae.gate_scale}
     else:
