@@ -19,7 +19,15 @@ _TABLES = ("situations", "descriptions", "sentences", "portraits", "roles", "ite
 _SHOWN_FAULTS = 20  # of one kind, unless all are asked for
 
 
-@click.group("data", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    "data",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "nnvalue data show --value power",
+        "nnvalue data check",
+        "nnvalue data import ValueBench --layout valuebench --out items",
+    ),
+)
 def command() -> None:
     """Show, check, import and build datasets.
 

@@ -32,7 +32,10 @@ def sae_options(command: Any) -> Any:
     return command
 
 
-@click.group("sae")
+@click.group(
+    "sae",
+    epilog=examples("nnvalue sae inspect", "nnvalue sae features RESULT", "nnvalue sae train RESULT --out mine"),
+)
 def command() -> None:
     """Open, check and use sparse autoencoders: anybody's, or the organism's own."""
 

@@ -150,7 +150,7 @@ def test_json_behind_two_dashes_is_a_prompt():
 
 def test_help_has_examples_that_can_be_typed():
     """Each is parsed by click as its verb parses it: an option that was renamed breaks its example."""
-    for path in (*LEAVES, ""):
+    for path in (*LEAVES, "data", "sae", ""):
         status, shown, err = typed(*path.split(), "--help")
         assert status == 0, err
         _, _, examples = shown.partition("Examples:\n")
@@ -173,14 +173,16 @@ def parsed(words):
     return context
 
 
-@pytest.mark.parametrize("what", SHOWN)
-def test_no_figure_is_lost_in_a_narrow_terminal(told, what, monkeypatch):
+@pytest.mark.parametrize(
+    "line", [*(f"inspect {what}" for what in SHOWN), LINES["structure"], LINES["side-effects"], "models"]
+)
+def test_no_figure_is_lost_in_a_narrow_terminal(told, line, monkeypatch):
     """A cell that is cut, or a column that is left out, where there is not room for all of them side by side."""
     monkeypatch.chdir(told[1])
-    status, wide, err = typed("inspect", what, columns=200)
+    status, wide, err = typed(*line.split(), columns=200)
     assert status == 0, err
     for columns in (60, 80):
-        status, narrow, err = typed("inspect", what, columns=columns)
+        status, narrow, err = typed(*line.split(), columns=columns)
         assert status == 0, err
         lost = set(NUMBER.findall(wide)) - set(NUMBER.findall(narrow.replace("\n", " ")))
         assert not lost

@@ -70,6 +70,12 @@ def test_a_process_whose_streams_are_ascii():
     done.stdout.decode("ascii")
 
 
+def test_one_place_makes_consoles():
+    """A console of its own would not know of NO_COLOR, nor take brackets in a name for what they are."""
+    made = [path.name for path in Path(nnvalue.__file__).parent.rglob("*.py") if " Console(" in path.read_text("utf-8")]
+    assert made == ["terminal.py"]
+
+
 def test_a_table_too_wide_is_told_in_parts():
     """Against what rich does by itself, which is to cut cells."""
     table = new_table("name", *(f"figure {number}" for number in range(9)))
