@@ -55,6 +55,7 @@ _OF_A_VERB: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("locate", "method"): METHODS,
     ("graph", "method"): GRAPH_METHODS,
     ("steer", "mode"): (*MODES, *FEATURE_MODES),
+    ("survey", "mode"): (*MODES, *FEATURE_MODES),
     ("bake", "mode"): ("gain", "ablate", "effect"),
     ("measure", "split"): ("test", "locate", "all"),
     ("survey", "split"): ("test", "locate", "all"),

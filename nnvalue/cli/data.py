@@ -13,7 +13,7 @@ import click
 from nnvalue.cli.build import command as build
 from nnvalue.cli.examples import examples
 from nnvalue.cli.exits import FAILED
-from nnvalue.cli.terminal import print_json
+from nnvalue.cli.terminal import harmless, print_json
 
 _TABLES = ("situations", "descriptions", "sentences", "portraits", "roles", "items")
 _SHOWN_FAULTS = 20  # of one kind, unless all are asked for
@@ -236,7 +236,7 @@ def _row_text(row: Mapping[str, Any], table: str) -> str:
     marks = [row["id"], row["split"]] if table == "roles" else marks
     marks = [f"{mark:+g}" if isinstance(mark, float) else str(mark) for mark in marks]
     lines = (_SIGNS[name] + re.sub(r"\n(?=[^\n])", "\n    ", row[name]) for name in texts)
-    return "\n".join([" · ".join(marks), *lines, ""])
+    return harmless("\n".join([" · ".join(marks), *lines, ""]))
 
 
 def _assignments(given: Iterable[str], form: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ import click
 from transformers import TextStreamer
 
 from nnvalue.cli.steer_show import steering_in_words
-from nnvalue.cli.terminal import progress_bars
+from nnvalue.cli.terminal import harmless, progress_bars
 from nnvalue.errors import InvalidInputError, NnvalueError
 from nnvalue.models import Subject, encode_prompt
 from nnvalue.prompts import Prompt
@@ -30,7 +30,7 @@ class _Aloud(TextStreamer):
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         text = text if self.said else text.lstrip()
         self.said += text
-        click.echo(text, nl=stream_end)
+        click.echo(harmless(text), nl=stream_end)
 
 
 @dataclass
@@ -92,7 +92,8 @@ class Chat:
             else:
                 with progress_bars("asking the server") as progress:
                     made = generate(self.subject, [prompt], steering=steering, progress=progress, **self.settings)
-                click.echo(answer := made[0].text)
+                answer = made[0].text
+                click.echo(harmless(answer))
         except KeyboardInterrupt:
             answer = "" if aloud is None else aloud.said.strip()
             click.echo()

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nnvalue.cli.terminal import harmless
+
 Answer = Mapping[str, Any]
 """An answer as `--json` has it."""
 
@@ -63,7 +65,7 @@ def _by_prompt(answers: Sequence[Answer]) -> Any:
     for _, some in groupby(answers, key=lambda answer: answer["id"]):
         own = list(some)
         system = f"{own[0]['system']}\n" if own[0]["system"] else ""
-        yield Text.assemble((system, "dim"), (own[0]["prompt"], "bold")), own
+        yield Text.assemble((harmless(system), "dim"), (harmless(own[0]["prompt"]), "bold")), own
 
 
 def _table() -> Table:
@@ -72,4 +74,4 @@ def _table() -> Table:
 
 def _text(answer: Answer) -> Text:
     """The text; an ellipsis where the length limit cut it off."""
-    return Text(answer["text"] + " …" * (not answer["finished"]) if answer["text"] else "(nothing)")
+    return Text(harmless(answer["text"]) + " …" * (not answer["finished"]) if answer["text"] else "(nothing)")

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,11 @@ def print_json(data: Mapping[str, Any]) -> None:
 
     everything = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
     click.echo(json.dumps(plain(data), ensure_ascii=not everything, allow_nan=False))
+
+
+def harmless(text: str) -> str:
+    """A text of a model or dataset without control codes, which could command a terminal; lines and tabs stay."""
+    return "".join("�" if unicodedata.category(one) == "Cc" and one not in "\n\t" else one for one in text)
 
 
 def degrade_streams() -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 import nnvalue
 from nnvalue.cli.exits import MEANINGS, Terminated
+from nnvalue.cli.steer_show import print_beside
 from nnvalue.cli.tables import fitting, new_table
 from tests.cli.running import run_here, typed
 
@@ -68,6 +69,17 @@ def test_a_process_whose_streams_are_ascii():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     done.stdout.decode("ascii")
+
+
+def test_a_text_cannot_command_a_terminal():
+    """A model that was taught to write escape codes could hide what it says, or rewrite what stands above."""
+    answer = {"id": "1", "system": None, "prompt": "a\x1b[2Jb", "arm": "steered", "dose": 1.0, "finished": True,
+              "text": "good\x1b[1Abad\r\x07\nend"}  # fmt: skip
+    console = Console(width=60, file=io.StringIO(), force_terminal=True, color_system=None)
+    print_beside(console, [answer])
+    shown = console.file.getvalue()
+    assert not {"\x1b", "\r", "\x07"} & set(shown)
+    assert all(word in shown for word in ("good", "bad", "end"))
 
 
 def test_one_place_makes_consoles():
