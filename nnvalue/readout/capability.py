@@ -112,21 +112,8 @@ def held_out_nll(
         told = [*(after.sum(0) / total).tolist(), float(risen.sum() / total), low, high]
     nll, accuracy = (before.sum(0) / total).tolist()
     described = None if steering is None else steering.describe()
-    return HeldOut(
-        len(texts),
-        int(total),
-        nll,
-        accuracy,
-        told[0],
-        told[1],
-        told[2],
-        told[3],
-        told[4],
-        question,
-        described,
-        resamples,
-        seed,
-    )
+    fields: list[Any] = [len(texts), int(total), nll, accuracy, *told, question, described, resamples, seed]
+    return HeldOut(*fields)
 
 
 def _in_turn(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
