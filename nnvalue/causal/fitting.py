@@ -90,7 +90,11 @@ def _tables(
     contexts = [one.name for one in whole.contexts if one.kind == "none" or one.kind in wanted]
 
     def table(units: list[str] | None) -> ScoreTable:
-        made = (data.table(units) if units is not None and isinstance(data, Survey) else whole).only(contexts)
+        made = whole
+        if units is not None:
+            assert isinstance(data, Survey)  # a table of scores has no units
+            made = data.table(units)
+        made = made.only(contexts)
         given = tuple(replace(one, value=one.value if one.value in chosen else None) for one in made.contexts)
         return replace(made, values=tuple(chosen), scores=made.scores[:, at], contexts=given)
 

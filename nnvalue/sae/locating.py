@@ -214,10 +214,10 @@ def read_responses(
             squares[plan[number]] = part[0, :, -1].numpy()
         done += len(bundle)
         progress(_STAGE, done, len(plan))
-    positive, negative, most = made
+    means, maxima, shares = made
     if not all(np.isfinite(one).all() for one in made) or not np.isfinite(squares).all():
         raise NumericalError(f"What stands at '{site}' holds NaN or infinity; try --dtype float32.")
-    return positive, negative, most, squares
+    return means, maxima, shares, squares
 
 
 def features_of_batches(
