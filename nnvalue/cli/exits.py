@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
 DONE, FAILED, USAGE, REMOTE, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
 MEANINGS = {
@@ -14,10 +12,6 @@ MEANINGS = {
     INTERRUPTED: "stopped by Ctrl-C",
     TERMINATED: "stopped by SIGTERM",
 }
-
-
-class Stopped(click.Abort):
-    """Ctrl-C in a verb that has words of its own for it."""
 
 
 class Terminated(BaseException):

@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 
 from nnvalue import __version__
 from nnvalue.cli.examples import examples
-from nnvalue.cli.exits import DONE, FAILED, INTERRUPTED, MEANINGS, REMOTE, TERMINATED, Stopped, Terminated
+from nnvalue.cli.exits import DONE, FAILED, INTERRUPTED, MEANINGS, REMOTE, TERMINATED, Terminated
 from nnvalue.cli.terminal import degrade_streams, print_json
 from nnvalue.errors import NnvalueError, RemoteError, UnknownNameError
 
@@ -38,7 +38,8 @@ _VERBS = {
     "completion": "Let a shell complete verbs, options and names.",
 }
 _COMPLETING = "_NNVALUE_COMPLETE"
-_KEPT = "Stopped. Finished work is kept: the same command goes on from here."
+_KEEPING = ("locate", "measure", "evaluate", "survey", "data")  # verbs that go on where they were stopped
+_KEPT = " Finished work is kept: the same command goes on from here."
 
 
 class _Verbs(click.Group):
@@ -114,7 +115,7 @@ def main() -> None:
             raise
         if debug:
             traceback.print_exception(error)
-        code, told = _fault(error)
+        code, told = _fault(error, arguments[0] if arguments else "")
         if as_json:
             message = told.removeprefix("Error: ")
             print_json({"error": {"kind": type(error).__name__, "message": message, "exit_status": code}})
@@ -131,14 +132,13 @@ def _parted(line: list[str]) -> tuple[list[str], list[str]]:
     return line[:end], line[end:]
 
 
-def _fault(error: BaseException) -> tuple[int, str]:
-    """The exit status for an error, and its sentence."""
+def _fault(error: BaseException, verb: str) -> tuple[int, str]:
+    """The exit status for an error of a verb, and its sentence."""
     if isinstance(error, click.ClickException):
         return error.exit_code, error.format_message()
-    if isinstance(error, Terminated):
-        return TERMINATED, _KEPT
-    if isinstance(error, click.Abort | KeyboardInterrupt):
-        return INTERRUPTED, str(error) if isinstance(error, Stopped) else _KEPT
+    if isinstance(error, Terminated | click.Abort | KeyboardInterrupt):
+        code = TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+        return code, "Stopped." + _KEPT * (verb in _KEEPING)
     if isinstance(error, NnvalueError):
         return REMOTE if isinstance(error, RemoteError) else FAILED, f"Error: {error}"
     if isinstance(error, MemoryError):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nnvalue.cli.examples import examples
-from nnvalue.cli.exits import Stopped
 from nnvalue.cli.steer_choice import Chosen, choose, chosen_as_data, print_choice
 from nnvalue.cli.steer_inputs import Doses, Layers, read_prompts
 from nnvalue.cli.steer_source import Plan, check_source, learn, read_source, read_words
@@ -93,13 +92,6 @@ def command(**options: Any) -> None:
     One of --neurons, --directions and --steering goes together with --describe and --role. The dose is then that of
     the former; words are said at every dose but 0, and below 0 a description is one of the other pole.
     """
-    try:
-        _steer(options)
-    except KeyboardInterrupt:
-        raise Stopped("Stopped.") from None
-
-
-def _steer(options: dict[str, Any]) -> None:
     _check_output(options)
     check_source(options)
     prompts = read_prompts(options["prompts"], options["prompts_file"])

@@ -136,8 +136,8 @@ def test_the_exit_statuses_are_documented():
 @pytest.mark.parametrize(
     ("thrown", "status", "said"),
     [
-        (KeyboardInterrupt(), 130, "the same command goes on"),
-        (Terminated(), 143, "the same command goes on"),
+        (KeyboardInterrupt(), 130, "Stopped."),
+        (Terminated(), 143, "Stopped."),
         (OSError(28, "No space left on device"), 1, "Error: [Errno 28]"),
         (MemoryError("9 GB"), 1, "try a smaller --batch-tokens"),
         (RuntimeError("CUDA out of memory"), 1, "or --dtype bfloat16"),
@@ -153,6 +153,7 @@ def test_every_end_has_its_status(thrown, status, said, monkeypatch, capsys):
     assert code == status
     assert said in err
     assert "Traceback" not in err
+    assert "goes on" not in err  # this verb has nothing to go on with
     assert json.loads(out)["error"]["exit_status"] == status
     code, _, err = run_here(capsys, monkeypatch, *LINE, "--debug")
     assert code == status  # --debug shows more and changes nothing
