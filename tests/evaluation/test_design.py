@@ -65,7 +65,7 @@ def test_the_design_on_the_page_is_one(tmp_path):
     (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(block)
     design = read_design(tmp_path / "mine.yaml")
-    assert [arm.kind for arm in design.arms] == ["neurons", "neurons", "neurons", "direction", "prompt"]
+    assert [arm.kind for arm in design.arms] == ["neurons", "neurons", "neurons", "direction", "prompt", "role"]
     assert design.arms[2].locate["null"] is False
 
 
