@@ -8,6 +8,7 @@ again when the result has come, which the session then delivers as if it had jus
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
@@ -251,7 +252,7 @@ class Remote:
                 return _halves(bundle)
             raise ServerTraceError(f"One batch is too much for {host} ({why}); try a smaller --batch-tokens.")
         if _says(low, "could not deploy", "not deployed", "error provisioning model", "error starting model"):
-            name = self.model_key.partition(":")[2]
+            name = _repository(self.model_key)
             why = last_words(told.partition("Traceback")[0])
             raise NotDeployedError(
                 f"{host} does not run {name}: {why} It runs: {self.server.deployed_in_words()}. What it calls a model "
@@ -297,6 +298,11 @@ def _delivered(work: Work, bundle: Bundle, values: dict[str, Any], host: str) ->
         return work(bundle, Deliver(values))
     except UnboundLocalError as error:
         raise ResultError(f"{host} delivered a result without what was saved ({error}).") from None
+
+
+def _repository(model_key: str) -> str:
+    """The model's name within nnsight's key, which is a class's path, a colon, and JSON that has it as `repo_id`."""
+    return json.loads(model_key.partition(":")[2])["repo_id"]
 
 
 def _halves(bundle: Bundle) -> list[Bundle]:
