@@ -17,7 +17,7 @@ def comparison_table(found: Mapping[str, ValueNeurons]) -> dict[str, Any]:
         found: by method, as `compare_methods` gives it: the same values of the same model.
 
     Returns:
-        `methods`, for each method `split_half_r`, `called` (share of all neurons), `selected` (share of all neurons) and
+        `methods`, for each method `split_half_r`, `called` and `selected` (shares of all neurons) and
         `selected_called` (share of the selected ones that are called), None where nothing is defined: no second fold,
         or no test; `overlap`, the Jaccard overlap of the methods' selected neurons with their poles,
         `[method][method]`; and `correlation`, the Pearson correlation of their score maps, `[method][method]`, None

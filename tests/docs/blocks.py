@@ -1,4 +1,4 @@
-"""The fenced blocks of a Markdown page: language, text and line, and the reason that the page gives for not running one."""
+"""The fenced blocks of a Markdown page: language, text, line, and the page's reason where one is not run."""
 
 from __future__ import annotations
 

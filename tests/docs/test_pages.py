@@ -1,0 +1,134 @@
+"""Every fenced block of the README and the documentation runs, page by page and in order.
+
+Catches a renamed verb, option, function or argument, and code that only looks right. Commands run at tiny settings
+(`running.TINY`), so what they print is not compared with the page; what is asserted on the page is asserted here.
+"""
+
+import ast
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nnvalue
+from nnvalue.causal import Setting, Survey
+from nnvalue.evaluation import design
+from tests.builder import scribe
+from tests.causal.test_prediction import asked
+from tests.dataset import foreign
+from tests.docs.blocks import DOCS, PAGES, ROOT, blocks_of
+from tests.docs.running import TINY_LOCATE, judge_or_writer, parse, prepared, run_command, run_python
+from tests.llm.openai_double import serving
+
+SURVEYED = ("achievement", "power", "security", "tradition", "benevolence", "universalism")
+LANGUAGES = {"shell", "console", "python", "text", "yaml", "json"}
+MOST_NOT_RUN = 22
+# tests/docs/test_error_pages.py runs the blocks of the pages of errors.
+RUN = [page for page in PAGES if page.parent != DOCS / "errors" or page.stem == "NnvalueError"]
+
+
+BEFORE = {  # names that a page leaves to its reader
+    "docs/dataset.md": {"my_model": lambda messages: scribe.answer(messages[-1][1], 0)},
+}
+
+
+def known_survey():
+    """A survey with known answers, whose settings are descriptions: asking ten roles would take too long."""
+    done = asked()
+    names = dict(zip(done.values, SURVEYED, strict=True))
+    said = {"positive": "holds", "negative": "lacks"}
+    settings = [done.settings[0]]
+    for one in done.settings[1:]:
+        value = names[one.value]
+        words = (f"Somebody who {said[one.pole]} {value}.",)
+        settings.append(Setting(f"prompt {value} {one.pole}", None, words, "prompt", value, one.pole, 1.0))
+    items = tuple(replace(item, value=names[item.value]) for item in done.items)
+    facts = {**done.facts, "roles": {name: f"{name}, who is somebody." for name in done.roles}}
+    return Survey(
+        facts, SURVEYED, tuple(settings), done.roles, items, done.orders, done.scores, np.ones_like(done.scores)
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    with serving(judge_or_writer) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, endpoint):
+    """What several pages begin with, made once: a located value, its features and a survey; two editions."""
+    place = tmp_path_factory.mktemp("shared")
+    before = Path.cwd()
+    os.chdir(place)
+    prepared(place)
+    for line in (
+        "nnvalue locate --value tradition --out runs/tradition",
+        "nnvalue sae features runs/tradition",
+        "nnvalue data build --framework mine.yaml --endpoint URL --llm NAME --out DIR",
+    ):
+        run_command(line.split(), endpoint, "shared")
+    known_survey().save(place / "runs" / "s")
+    foreign.personalitybench(place / "PersonalityBench")
+    foreign.personalitybench(place / "NPTI")
+    foreign.valuebench(place / "ValueBench")
+    foreign.valueportrait(place / "ValuePortrait")
+    os.chdir(before)
+    return place
+
+
+@pytest.fixture
+def place(shared, tmp_path, monkeypatch):
+    """A folder for one page, with tiny defaults for what pages call in Python."""
+    shutil.copytree(shared, tmp_path / "page")
+    monkeypatch.chdir(tmp_path / "page")
+    real = nnvalue.locator.locate
+    monkeypatch.setattr(
+        nnvalue, "locate", lambda *given, **more: real(*given, **{**more, **TINY_LOCATE}), raising=False
+    )
+    for name, full in list(design.PRESETS.items()):
+        arms = tuple(replace(arm, doses=arm.doses[:1]) for arm in full.arms)
+        few = replace(full, arms=arms, poles=("positive",), locate_situations=2, max_new_tokens=16)
+        monkeypatch.setitem(design.PRESETS, name, few)
+    return tmp_path / "page"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_has_a_language(page):
+    for block in blocks_of(page):
+        assert block.language in LANGUAGES or block.language.startswith("{"), f"{block}: '{block.language}'"
+    assert page.read_text(encoding="utf-8").count("\n```") % 2 == 0
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_blocks_of_a_page_run(page, request, monkeypatch):
+    blocks = [block for block in blocks_of(page) if block.language in ("shell", "console", "python")]
+    if not blocks:
+        return
+    here = request.getfixturevalue("place") if any(not block.why for block in blocks) else None
+    namespace = dict(BEFORE.get(str(page.relative_to(ROOT)), {}))
+    for block in blocks_of(page):
+        if block.language == "yaml":
+            (here / "mine.yaml").write_text(block.text)  # as the page's commands call it
+    for number, block in enumerate(blocks):
+        if block.why and block.language == "python":
+            ast.parse(block.text)
+        elif block.language == "python":
+            namespace = run_python(block, namespace, here, number)
+        else:
+            for command in block.commands():
+                if block.why:
+                    parse(command, str(block))
+                elif command[0] == "export":
+                    monkeypatch.setenv(*command[1].replace("…", "a-key-of-mine").split("=", 1))
+                else:
+                    assert run_command(command, request.getfixturevalue("endpoint"), str(block)).strip()
+
+
+def test_few_blocks_are_not_run_and_each_says_why():
+    left_out = [block for page in PAGES for block in blocks_of(page) if block.why]
+    assert all(len(block.why.split()) >= 3 for block in left_out)
+    assert len(left_out) <= MOST_NOT_RUN, [str(block) for block in left_out]
