@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 PAGES += sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 
 _FENCE = re.compile(
-    r"^(?:<!-- not run: (?P<why>[^\n]+?) -->\n+)?^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.M | re.S
+    r"^(?P<indent> *)(?:<!-- not run: (?P<why>[^\n]+?) -->\n+(?P=indent))?```(?P<language>[^\n`]*)\n"
+    r"(?P<text>.*?)^(?P=indent)```$",
+    re.M | re.S,
 )
 _COMMENT = re.compile(r"\s+#\s.*$|^#.*$")
 
@@ -58,5 +61,5 @@ def blocks_of(page: Path) -> list[Block]:
     found = []
     for match in _FENCE.finditer(text):
         line = text[: match.start("language")].count("\n") + 1
-        found.append(Block(page, line, match["language"].strip(), match["text"], match["why"] or ""))
+        found.append(Block(page, line, match["language"].strip(), textwrap.dedent(match["text"]), match["why"] or ""))
     return found

@@ -26,7 +26,7 @@ TINY = {  # what is added to a command, by its verb; the last of two equal optio
     "evaluate": f"{EVALUATE} --value power",
     "measure": "--pairs 1",
     "measure --instrument": "",
-    "measure --judge": "--situations 1 --max-new-tokens 24",
+    "measure --judge": "--situations 1 --max-new-tokens 16",
     "survey": "--roles 4 --pairs 1 --value power --out runs/another",
     "graph": "--resamples 4 --ways 1 --permutations 99",
     "structure": "--permutations 99",
@@ -67,7 +67,10 @@ def added(words: list[str]) -> list[str]:
     """What makes a command of nnvalue tiny."""
     fitting = [verb for verb in TINY if f"{' '.join(words)} ".startswith(verb.split(" --")[0] + " ")]
     fitting = [verb for verb in fitting if " --" not in verb or f"--{verb.partition(' --')[2]}" in words]
-    return TINY[max(fitting, key=len)].split() if fitting else []
+    more = TINY[max(fitting, key=len)].split() if fitting else []
+    if words[0] == "locate" and not {"--value", "--dataset"} & set(words):  # all ten values would take long
+        more += ["--value", "power", "--value", "tradition"]
+    return more
 
 
 def run_command(command: list[str], endpoint: str, at: str) -> str:
@@ -128,11 +131,16 @@ def judge_or_writer(body: dict, times: int) -> Say:
     return Say("4")
 
 
+QUESTIONS = "question,value\n" + "".join(
+    f"Who {verb} here?,power\n" for verb in ["leads", "speaks", "asks", "pays", "waits"]
+)
+
+
 def prepared(place: Path) -> None:
     """The files that pages speak of as the reader's own."""
     (place / "questions.txt").write_text("What do you do on the holiday?\nWho should lead?\n")
     (place / "mine.yaml").write_text(scribe.FRAMEWORK)
-    (place / "q.csv").write_text("question,value\nWho leads here?,power\nWho speaks up?,power\n")
+    (place / "q.csv").write_text(QUESTIONS)
     people = [
         {"value": "power", "pole": pole, "pair": pair, "text": f"Number {pair} {verb} the lead.", "split": "locate"}
         for pair in (1, 2)

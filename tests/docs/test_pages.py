@@ -30,6 +30,11 @@ MOST_NOT_RUN = 22
 RUN = [page for page in PAGES if page.parent != DOCS / "errors" or page.stem == "NnvalueError"]
 
 
+RUNNING = ("shell", "console", "python")
+PROMISED = {  # what the code of a page prints, whatever the settings
+    "docs/causal.md": ("power → security", "'power': 1.0", "Choice(name='prompt power +'"),  # true of the organism
+    "docs/measuring.md": ("True\n", "under the limit"),
+}
 BEFORE = {  # names that a page leaves to its reader
     "docs/dataset.md": {"my_model": lambda messages: scribe.answer(messages[-1][1], 0)},
 }
@@ -80,15 +85,18 @@ def shared(tmp_path_factory, endpoint):
     return place
 
 
+def tiny(call):
+    """The same function at settings that no argument changes."""
+    return lambda *given, **more: call(*given, **{**more, **TINY_LOCATE})
+
+
 @pytest.fixture
 def place(shared, tmp_path, monkeypatch):
     """A folder for one page, with tiny defaults for what pages call in Python."""
     shutil.copytree(shared, tmp_path / "page")
     monkeypatch.chdir(tmp_path / "page")
-    real = nnvalue.locator.locate
-    monkeypatch.setattr(
-        nnvalue, "locate", lambda *given, **more: real(*given, **{**more, **TINY_LOCATE}), raising=False
-    )
+    monkeypatch.setattr(nnvalue, "locate", tiny(nnvalue.locator.locate), raising=False)
+    monkeypatch.setattr(nnvalue.locator, "compare_methods", tiny(nnvalue.locator.compare_methods))
     for name, full in list(design.PRESETS.items()):
         arms = tuple(replace(arm, doses=arm.doses[:1]) for arm in full.arms)
         few = replace(full, arms=arms, poles=("positive",), locate_situations=2, max_new_tokens=16)
@@ -98,27 +106,38 @@ def place(shared, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_has_a_language(page):
-    for block in blocks_of(page):
+    blocks = blocks_of(page)
+    for block in blocks:
         assert block.language in LANGUAGES or block.language.startswith("{"), f"{block}: '{block.language}'"
-    assert page.read_text(encoding="utf-8").count("\n```") % 2 == 0
+    fences = [line for line in page.read_text(encoding="utf-8").splitlines() if line.strip().startswith("```")]
+    assert len(fences) == 2 * len(blocks)  # none is overlooked
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_blocks_of_a_page_run(page, request, monkeypatch):
-    blocks = [block for block in blocks_of(page) if block.language in ("shell", "console", "python")]
-    if not blocks:
+def test_the_blocks_of_a_page_run(page, request, monkeypatch, capsys):
+    blocks = blocks_of(page)
+    if not any(block.language in RUNNING for block in blocks):
         return
-    here = request.getfixturevalue("place") if any(not block.why for block in blocks) else None
-    namespace = dict(BEFORE.get(str(page.relative_to(ROOT)), {}))
-    for block in blocks_of(page):
+    here = (
+        request.getfixturevalue("place")
+        if any(block.language in RUNNING and not block.why for block in blocks)
+        else None
+    )
+    name = str(page.relative_to(ROOT))
+    namespace, printed = dict(BEFORE.get(name, {})), ""
+    for number, block in enumerate(blocks):
         if block.language == "yaml":
             (here / "mine.yaml").write_text(block.text)  # as the page's commands call it
-    for number, block in enumerate(blocks):
-        if block.why and block.language == "python":
+        elif block.why and block.language == "python":
             ast.parse(block.text)
         elif block.language == "python":
+            capsys.readouterr()
             namespace = run_python(block, namespace, here, number)
-        else:
+            said = capsys.readouterr().out
+            printed += said
+            if number + 1 < len(blocks) and blocks[number + 1].language == "text":
+                assert said.split() == blocks[number + 1].text.split(), block
+        elif block.language in RUNNING:
             for command in block.commands():
                 if block.why:
                     parse(command, str(block))
@@ -126,6 +145,16 @@ def test_the_blocks_of_a_page_run(page, request, monkeypatch):
                     monkeypatch.setenv(*command[1].replace("…", "a-key-of-mine").split("=", 1))
                 else:
                     assert run_command(command, request.getfixturevalue("endpoint"), str(block)).strip()
+    for promise in PROMISED.get(name, ()):
+        assert promise in printed
+
+
+@pytest.mark.parametrize(
+    "line", ["nnvalue locat", "nnvalue locate --metod probe", "python -m recipes.value_graph --role 3"]
+)
+def test_a_wrong_verb_or_option_is_seen_where_nothing_runs(line):
+    with pytest.raises(AssertionError, match="page"):
+        parse(line.split(), "page")
 
 
 def test_few_blocks_are_not_run_and_each_says_why():
