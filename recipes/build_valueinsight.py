@@ -1,10 +1,11 @@
-"""Build the shipped editions from their hand-written sources.
+"""Do the shipped editions follow from their hand-written sources? Builds them.
 
     python -m recipes.build_valueinsight                      # both editions
     python -m recipes.build_valueinsight moral_foundations    # one
 
 Reads `recipes/editions/<edition>/<kind>/<value>.jsonl`, checks every text, draws the variants of every core, gives
 each row an id and a split and writes the tables into the package. Stops where a text breaks a rule, and says which.
+The smaller edition takes seconds. Expect the counts of every table, and tables that are byte for byte those shipped.
 """
 
 from __future__ import annotations

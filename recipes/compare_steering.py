@@ -6,6 +6,9 @@ Every arm is taken to the dose at which its targets move equally far, and what o
 fail and how fluent they are is put side by side, with 95 % intervals over situations; what held-out sentences lose
 stands in the tables above. Random neurons, directions and features of the same size are the controls. The last table
 is written to OUT.matched.json, too.
+
+Five values take minutes on the organism. Expect that features and directions move other values more than neurons and a
+prompt do, at the same effect (docs/sae.md).
 """
 
 from __future__ import annotations

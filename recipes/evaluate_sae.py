@@ -1,6 +1,8 @@
 """How well does a sparse autoencoder of the organism rebuild what it reads, and do its features tell values?
 
-    python -m recipes.evaluate_sae [--sae FOLDER] [--json]
+    python -m recipes.evaluate_sae [--sae FOLDER] [--json]    # 12 minutes on a shared core
+
+Expect the figures of the card, nnvalue/organism/sae/README.md, of the one that is shipped.
 
 On situations, portraits, descriptions and roles of the `test` split, which no training text is made of:
 - explained variance, 1 − Σ|x − x̂|² / Σ|x − mean|² over the tokens of each kind of voice; L0, the mean number of active

@@ -1,11 +1,12 @@
-"""Train the embedded model organism: a small Llama that speaks the language of `nnvalue/organism/grammar.py`.
+"""Can a small model be trained to hold known values? Trains the embedded organism, a Llama that speaks a grammar.
 
     python -m recipes.train_organism                     # resumes where it stopped
     python -m recipes.train_organism --install           # and copy the result into the package
     python -m recipes.train_organism --seed 2 --out runs/organism-2     # another organism
 
 The stream of training texts and the noise are functions of the seed and the step, so that a run that was stopped
-and started again equals one that was not (on the same machine and number of threads).
+and started again equals one that was not (on the same machine and number of threads). It takes hours. Expect a
+checkpoint folder whose figures are those of the card (`python -m recipes.evaluate_organism --model FOLDER`).
 """
 
 from __future__ import annotations

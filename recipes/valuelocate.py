@@ -1,4 +1,4 @@
-"""ValueLocate end to end: find value neurons, edit them, and watch whether the model's values move.
+"""ValueLocate end to end: are there value neurons, and does the model's orientation move when they are edited?
 
     python -m recipes.valuelocate                                        # the embedded organism, its parser as judge
     python -m recipes.valuelocate --model NAME --endpoint URL --llm JUDGE
@@ -9,6 +9,9 @@ layers and amounts, either step of the edit alone, answers that cannot be read c
 2. Neurons: difference of firing rates between the poles, |δ| ≥ .10, as the paper; and nnvalue's default beside it.
 3. Edit: push the pole's neurons, cap the opposite pole's (`npti`, the paper's parent; and the public code's variant).
 4. Judge: stance of the answers, against the unsteered model on the same situations with the same noise.
+
+The organism takes some 20 minutes of CPU. Expect that the paper's setting moves values, that random neurons do not, and
+that no control of a set as large as the paper's can be drawn (docs/evaluating.md).
 """
 
 from __future__ import annotations

@@ -10,20 +10,17 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import nnvalue
-from nnvalue.causal import Setting, Survey
 from nnvalue.evaluation import design
 from tests.builder import scribe
-from tests.causal.test_prediction import asked
 from tests.dataset import foreign
 from tests.docs.blocks import DOCS, PAGES, ROOT, blocks_of
 from tests.docs.running import TINY_LOCATE, judge_or_writer, parse, prepared, run_command, run_python
+from tests.docs.surveys import known_survey
 from tests.llm.openai_double import serving
 
-SURVEYED = ("achievement", "power", "security", "tradition", "benevolence", "universalism")
 LANGUAGES = {"shell", "console", "python", "text", "yaml", "json"}
 MOST_NOT_RUN = 22
 # tests/docs/test_error_pages.py runs the blocks of the pages of errors.
@@ -38,23 +35,6 @@ PROMISED = {  # what the code of a page prints, whatever the settings
 BEFORE = {  # names that a page leaves to its reader
     "docs/dataset.md": {"my_model": lambda messages: scribe.answer(messages[-1][1], 0)},
 }
-
-
-def known_survey():
-    """A survey with known answers, whose settings are descriptions: asking ten roles would take too long."""
-    done = asked()
-    names = dict(zip(done.values, SURVEYED, strict=True))
-    said = {"positive": "holds", "negative": "lacks"}
-    settings = [done.settings[0]]
-    for one in done.settings[1:]:
-        value = names[one.value]
-        words = (f"Somebody who {said[one.pole]} {value}.",)
-        settings.append(Setting(f"prompt {value} {one.pole}", None, words, "prompt", value, one.pole, 1.0))
-    items = tuple(replace(item, value=names[item.value]) for item in done.items)
-    facts = {**done.facts, "roles": {name: f"{name}, who is somebody." for name in done.roles}}
-    return Survey(
-        facts, SURVEYED, tuple(settings), done.roles, items, done.orders, done.scores, np.ones_like(done.scores)
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +105,11 @@ def test_the_blocks_of_a_page_run(page, request, monkeypatch, capsys):
     )
     name = str(page.relative_to(ROOT))
     namespace, printed = dict(BEFORE.get(name, {})), ""
-    for number, block in enumerate(blocks):
+    for block in blocks:
         if block.language == "yaml":
             (here / "mine.yaml").write_text(block.text)  # as the page's commands call it
-        elif block.why and block.language == "python":
+    for number, block in enumerate(blocks):
+        if block.why and block.language == "python":
             ast.parse(block.text)
         elif block.language == "python":
             capsys.readouterr()
