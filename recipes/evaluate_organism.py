@@ -1,6 +1,8 @@
 """Does the organism do what its card says? Measured on texts that it was never trained on, and on new roles.
 
-    python -m recipes.evaluate_organism [--model FOLDER] [--json]
+    python -m recipes.evaluate_organism [--model FOLDER] [--json]    # many minutes; the options make it shorter
+
+Expect the figures of the card, nnvalue/organism/model/README.md, of the one that is shipped.
 
 - *Situations* of ValueInsight's `test` split, asked under both poles of their value (greedy) with descriptions of the
   same split, and without a description (sampled, with a seed). The parser reads the answers; an answer that the

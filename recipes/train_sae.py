@@ -1,4 +1,4 @@
-"""Which features does the organism's residual stream fall into? Trains a sparse autoencoder on the organism's own texts.
+"""Which features does the organism's residual stream fall into? Trains a sparse autoencoder on its own texts.
 
     python -m recipes.train_sae                    # a folder in SAELens' layout
     python -m recipes.train_sae --install          # and copy it into the package
@@ -7,7 +7,7 @@
 
 Texts are of the dataset's `locate` split and of roles labelled `train` alone (`recipes/sae_texts.py`): the organism's
 greedy and sampled answers in many voices, and its own training stream. The seed decides everything on one thread.
-It takes 13 minutes on one core. Expect the file that is shipped, with an explained variance above .85 on held-out texts.
+It takes 13 minutes on one core. Expect the file that is shipped, with an explained variance of above .85.
 """
 
 from __future__ import annotations
