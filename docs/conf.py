@@ -74,7 +74,15 @@ def _skipped(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any)
     return True if (obj.__doc__ or "").startswith("Alias for field number") else None
 
 
+def _readable(
+    app: Any, what: str, name: str, obj: Any, options: Any, arguments: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """A default that a dataclass makes anew is no Python, and Sphinx then shows the whole signature as raw text."""
+    return (arguments or "").replace("<factory>", "...") or arguments, returns
+
+
 def setup(app: Any) -> None:
     """Register what reads docstrings, before napoleon does."""
     app.connect("autodoc-process-docstring", _as_restructured_text, priority=400)
+    app.connect("autodoc-process-signature", _readable)
     app.connect("autodoc-skip-member", _skipped)
