@@ -38,6 +38,7 @@ python_maximum_signature_line_length = 90
 napoleon_numpy_docstring = False
 
 _FIELD = re.compile(r"([a-z_]\w*(?:, [a-z_]\w*)*): (\S.*)")
+_DEFAULT = re.compile(r"<(?:function (\w+)|[^<>]*)>")
 _CODE = re.compile(r"((?<!`)`[^`]+`(?!`))")
 
 
@@ -77,8 +78,8 @@ def _skipped(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any)
 def _readable(
     app: Any, what: str, name: str, obj: Any, options: Any, arguments: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
-    """A default that a dataclass makes anew is no Python, and Sphinx then shows the whole signature as raw text."""
-    return (arguments or "").replace("<factory>", "...") or arguments, returns
+    """Defaults like `<factory>` are no Python, and Sphinx then shows the whole signature as raw text."""
+    return arguments and _DEFAULT.sub(lambda found: found[1] or "...", arguments), returns
 
 
 def setup(app: Any) -> None:

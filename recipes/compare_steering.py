@@ -7,8 +7,8 @@ fail and how fluent they are is put side by side, with 95 % intervals over situa
 stands in the tables above. Random neurons, directions and features of the same size are the controls. The last table
 is written to OUT.matched.json, too.
 
-Five values take minutes on the organism. Expect that features and directions move other values more than neurons and a
-prompt do, at the same effect (docs/sae.md).
+All ten values take less than 20 minutes of one core. Expect that features and directions move other values more than
+neurons and a prompt do, at the same effect (docs/sae.md).
 """
 
 from __future__ import annotations
