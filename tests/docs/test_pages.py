@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import nnvalue
+from nnvalue.causal import fit_graph
 from nnvalue.evaluation import design
 from tests.builder import scribe
 from tests.dataset import foreign
@@ -56,7 +57,12 @@ def shared(tmp_path_factory, endpoint):
         "nnvalue data build --framework mine.yaml --endpoint URL --llm NAME --out DIR",
     ):
         run_command(line.split(), endpoint, "shared")
-    known_survey().save(place / "runs" / "s")
+    done = known_survey()
+    graph = fit_graph(done, "effects", resamples=4, ways=1)
+    for name in ("s", "survey"):  # as different pages call them
+        done.save(place / "runs" / name)
+        graph.save(place / "runs" / f"{name}.effects")
+    shutil.copytree(place / "runs" / "tradition", place / "runs" / "neurons")
     foreign.personalitybench(place / "PersonalityBench")
     foreign.personalitybench(place / "NPTI")
     foreign.valuebench(place / "ValueBench")

@@ -28,7 +28,9 @@ from recipes import (
 from tests.docs.blocks import ROOT
 from tests.docs.surveys import known_survey
 
-SCRIPTS = [path for path in sorted((ROOT / "recipes").glob("*.py")) if "__main__" in path.read_text(encoding="utf-8")]
+PICTURES = {"screenshots"}  # makes pictures for the documentation with a browser, and answers no question
+SCRIPTS = [path for path in sorted((ROOT / "recipes").glob("*.py")) if path.stem not in PICTURES]
+SCRIPTS = [path for path in SCRIPTS if "__main__" in path.read_text(encoding="utf-8")]
 ELSEWHERE = {  # recipes that another test runs from their command line
     "train_organism": "tests/organism/test_training.py",
     "valuelocate": "tests/evaluation/test_evaluate.py",
