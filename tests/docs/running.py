@@ -99,7 +99,7 @@ def parse(command: list[str], at: str) -> None:
         if isinstance(getattr(module, "main", None), click.Command):
             _parse(module.main, command[3:], at)
     else:
-        known = ("pip", "python", "python3", "ruff", "nnsight", "export", "vllm", "sphinx-build")
+        known = ("pip", "python", "python3", "ruff", "nnsight", "export", "vllm", "sphinx-build", "mypy")
         assert command[0] in known, f"{at}: {command[0]}: parse() does not know it"
 
 

@@ -6,7 +6,6 @@ Catches a class without a page, a page of a class that is gone, and a message th
 import inspect
 import re
 import runpy
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,9 +13,10 @@ import pytest
 from nnsight import CONFIG
 
 import nnvalue.errors
-from nnvalue.cli.main import main
+from nnvalue.cli.main import cli
 from nnvalue.errors import NnvalueError
 from nnvalue.models.server import client_version
+from tests.cli.running import run_here
 from tests.docs.blocks import DOCS, blocks_of
 from tests.docs.refusing_server import TAKEN, refusing
 
@@ -70,7 +70,7 @@ def test_the_message_on_the_page_is_the_one_that_is_raised(name, tmp_path, monke
     monkeypatch.setattr(CONFIG.API, "APIKEY", None if name == "MissingKeyError" else "0123-a-key-4567")
     monkeypatch.setattr(CONFIG.API, "HOST", "https://api.ndif.us")
     with refusing(SERVERS[name]) if name in SERVERS else nullcontext(SHOWN) as url:
-        raised, printed = raised_by(blocks_of(FOLDER / f"{name}.md"), url, monkeypatch)
+        raised, printed = raised_by(blocks_of(FOLDER / f"{name}.md"), url)
     assert type(raised) is CLASSES[name]
     assert isinstance(raised, NnvalueError)
     assert "\n" not in str(raised)
@@ -78,16 +78,24 @@ def test_the_message_on_the_page_is_the_one_that_is_raised(name, tmp_path, monke
     assert told == printed.partition(": ")[2]
 
 
-def raised_by(blocks, url, monkeypatch):
+def test_the_command_prints_the_message_as_the_page_shows_it(capsys, monkeypatch):
+    """The words before it, which the others take for granted."""
+    ((words, printed),) = blocks_of(FOLDER / "UnknownNameError.md")[0].answers()
+    status, out, err = run_here(capsys, monkeypatch, *words[1:])
+    assert status
+    assert not out
+    assert " ".join(err.split()) == printed
+
+
+def raised_by(blocks, url):
     """Run a page's command or code; the error that comes of it, and what the page says of it, blanks evened out."""
     first = blocks[0]
     if first.language == "console":
         ((words, printed),) = first.answers()
         assert printed.startswith("Error: ")
         assert words[0] == "nnvalue"
-        monkeypatch.setattr(sys, "argv", [*(word.replace(SHOWN, url) for word in words), "--debug"])
         with pytest.raises(NnvalueError) as caught:
-            main()
+            cli.main([word.replace(SHOWN, url) for word in words[1:]], prog_name="nnvalue", standalone_mode=False)
         return caught.value, printed
     assert (first.language, blocks[1].language) == ("python", "text")
     Path("page.py").write_text(first.text.replace(SHOWN, url), encoding="utf-8")  # nnsight reads a trace's source
