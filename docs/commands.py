@@ -25,7 +25,7 @@ What `nnvalue --help` and every verb's `--help` say. `python -m docs.commands` w
 
 Every verb shares these habits. Results go to stdout, progress to stderr; `--json` prints one JSON object and nothing
 else. A run that was stopped goes on when the same command is given again. An error is one sentence; `--debug` shows its
-traceback. The exit status tells success (0) from an error, a line that cannot be read (2) and Ctrl-C (130).
+traceback. The exit status says how it ended: [exit codes](../exit_codes.md).
 """
 
 
