@@ -23,7 +23,7 @@ from tests.docs.surveys import known_survey
 from tests.llm.openai_double import serving
 
 LANGUAGES = {"shell", "console", "python", "text", "yaml", "json"}
-MOST_NOT_RUN = 22
+MOST_NOT_RUN = 20
 # tests/docs/test_error_pages.py runs the blocks of the pages of errors.
 RUN = [page for page in PAGES if page.parent != DOCS / "errors" or page.stem == "NnvalueError"]
 
