@@ -18,6 +18,7 @@ _HOME = {
     "ValueInsight": "nnvalue.dataset",
     "ValueNeurons": "nnvalue.findings",
     "ValueProfile": "nnvalue.readout",
+    "build_report": "nnvalue.report",
     "evaluate": "nnvalue.evaluation",
     "fit_graph": "nnvalue.causal",
     "generate": "nnvalue.steering",
@@ -42,6 +43,7 @@ __all__ = [
     "ValueInsight",
     "ValueNeurons",
     "ValueProfile",
+    "build_report",
     "evaluate",
     "fit_graph",
     "generate",
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from nnvalue.locator import LocateConfig, Threshold, TopK, locate
     from nnvalue.models import Subject, open_model
     from nnvalue.readout import ValueProfile, measure
+    from nnvalue.report import build_report
     from nnvalue.steering import generate, load_steering, neuron_steering
     from nnvalue.steering.steered import steered
     from nnvalue.values import Framework, load_framework

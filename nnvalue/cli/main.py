@@ -31,6 +31,8 @@ _VERBS = {
     "side-effects": "What moves beside a steered value, foretold and checked.",
     "sae": "Open, check and use sparse autoencoders.",
     "inspect": "Show a saved result.",
+    "report": "Show results on one page, to be looked at.",
+    "plot": "Draw a result's figure for a paper.",
     "bake": "Write an edit into a model's weights.",
     "data": "Show, check, import and build datasets.",
     "models": "What is embedded and which architectures are known.",

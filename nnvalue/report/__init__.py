@@ -1,5 +1,7 @@
-"""Pictures of results."""
+"""Results to look at: a page that holds all of them, and pictures for papers."""
 
-from nnvalue.report.pictures import draw_circle, draw_graph, draw_heat_map
+from nnvalue.report.page import Report, build_report
+from nnvalue.report.pictures import draw_circle, draw_figure, draw_graph, draw_heat_map
+from nnvalue.report.plots import figures_of
 
-__all__ = ["draw_circle", "draw_graph", "draw_heat_map"]
+__all__ = ["Report", "build_report", "draw_circle", "draw_figure", "draw_graph", "draw_heat_map", "figures_of"]
