@@ -88,7 +88,8 @@ def _exchanges(trend: Row, cells: Mapping[Any, Mapping[str, Row]], asked: Mappin
             continue
         answers = [_answer("unsteered, dose 0", plain[situation]), _answer(_who(trend), row)]
         if situation in control:
-            answers.append(_answer(control_name(control[situation]), control[situation]))
+            who = f"{control_name(control[situation])}, dose {trend['headline_dose']:g}"
+            answers.append(_answer(who, control[situation]))
         made.append(Exchange(asked.get(situation, situation), tuple(answers)))
     return made
 

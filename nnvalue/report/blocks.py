@@ -25,10 +25,11 @@ class Notice:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with the sentence on how to read it."""
+    """A figure with the sentence on how to read it; its table is open where it says more than the figure can."""
 
     figure: Figure
     lead: str = ""
+    open: bool = False
     template: str = "picture"
 
 

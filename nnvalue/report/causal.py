@@ -9,7 +9,7 @@ import numpy as np
 
 from nnvalue.causal import Structure, read_reference, structure
 from nnvalue.errors import NnvalueError
-from nnvalue.report.blocks import Block, Notice, Picture, Sheet, Words
+from nnvalue.report.blocks import Block, Notice, Picture, Words
 from nnvalue.report.figures import (
     Arrow,
     Arrows,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 PERMUTATIONS, SEED = 499, 0
 """Of what the page tells of structure by itself: few, so that a page takes seconds."""
 _ORGANISM = "nnvalue/organism"
-_OPPOSITE = "people"
 GRAPH = (
     "An arrow says that steering or changing one value changes the other. Thick: a large effect; blue with a full head "
     "raises, orange with a hollow head lowers; dashed: it comes back in fewer than half of the bootstraps of roles, so "
@@ -79,7 +78,7 @@ def graph_blocks(graph: ValueGraph, framework: Framework | None) -> list[Block]:
             "This graph was fitted without its stability, and is not shown without it. Fit it again: nnvalue graph "
             "SURVEY --resamples 200.",
         ))]  # fmt: skip
-    blocks: list[Block] = [Words((told, *_against_truth(graph))), Picture(figures["graph"], GRAPH), _edges(graph)]
+    blocks: list[Block] = [Words((told, *_against_truth(graph))), Picture(figures["graph"], GRAPH, open=True)]
     if "stability" in figures:
         blocks.append(Picture(figures["stability"], HALVES))
     blocks.append(Words(tuple(graph.stability())))
@@ -120,6 +119,11 @@ def graph_figure(graph: ValueGraph, framework: Framework | None) -> Arrows:
         )
         for edge in edges
     )  # fmt: skip
+    rest = (
+        " weight: the direct effect for a unit of the cause, of methods other than effects a standardised coefficient; "
+        f"comes back: share of {graph.resamples} bootstraps of roles; total effect: of steering the cause, 95 % over "
+        "roles."
+    )
     note = "Values stand in the order of the theory's circle." if on_circle else (
         "Places say nothing: a circle is not defined for this framework."
         if framework is not None else "Places say nothing: no circle of these values is known here."
@@ -127,7 +131,7 @@ def graph_figure(graph: ValueGraph, framework: Framework | None) -> Arrows:
     return Arrows(
         f"A causal value graph by {graph.rule['method']}",
         f"{len(edges)} edges among {len(graph.values)} values; frequencies over {graph.resamples} bootstraps of roles.",
-        edge_table(graph), at, drawn, on_circle, note,
+        edge_table(graph), at, drawn, on_circle, note + rest,
     )  # fmt: skip
 
 
@@ -146,15 +150,6 @@ def edge_table(graph: ValueGraph) -> Table:
     return Table(
         ("cause", "", "effect", "weight", "edge comes back", "arrow comes back", "total effect"), tuple(rows), 3
     )
-
-
-def _edges(graph: ValueGraph) -> Sheet:
-    lead = (
-        "weight: the direct effect for a unit of the cause, of methods other than effects a standardised coefficient; "
-        f"comes back: share of {graph.resamples} bootstraps of roles; total effect: of steering the cause, 95 % over "
-        "roles."
-    )
-    return Sheet("Edges, the most frequent first", edge_table(graph), lead)
 
 
 def halves_figure(graph: ValueGraph) -> Dots:
@@ -178,7 +173,7 @@ def halves_figure(graph: ValueGraph) -> Dots:
         Table(("halves", "F1", "95 % of the ways", "chance"), table), tuple(rows),
         (DotSeries("shuffled names (chance)", "chance", tuple(chance)),
          DotSeries("halves of the data", "effect", tuple(values), tuple(low), tuple(high))),
-        "F1, 1 is the same graph", (0.0, 1.0),
+        "F1, 1 is the same graph", (-0.02, 1.02),
     )  # fmt: skip
 
 
@@ -297,7 +292,7 @@ def structure_figure(found: Structure) -> Dots:
         "people.",
         Table(("measure", "value", "chance", "p", "people"), table), rows,
         (
-            DotSeries("samples of people", _OPPOSITE, (np.nan,) * len(shown), tuple(one.people_low for one in shown),
+            DotSeries("samples of people", "people", (np.nan,) * len(shown), tuple(one.people_low for one in shown),
                       tuple(one.people_high for one in shown)),
             DotSeries("shuffled names (chance)", "chance", tuple(one.chance for one in shown),
                       tuple(one.chance - 2 * one.sd for one in shown), tuple(one.chance + 2 * one.sd for one in shown)),

@@ -144,6 +144,7 @@ def panel(one: Panel, figure: Panels, name: str) -> Markup:
     ordered = sorted(one.series, key=lambda series: series.role == "effect")
     for series in ordered:  # controls first, so that no effect hides behind one
         body += _series(series, lambda x: ax + bx * x, lambda y: ay + by * y)
+    body += _labels(one, width, lambda x: ax + bx * x, lambda y: ay + by * y)
     told = f"{one.y_name} against {one.x_name}. {_told(one)}"
     return whole(name, f"{figure.title}: {one.title}", told, width, height, body)
 
@@ -169,9 +170,24 @@ def _series(series: Series, at_x: _Map, at_y: _Map) -> list[Markup]:
         if series.rings and series.rings[place]:
             drawn += Markup('<circle cx="{}" cy="{}" r="9" class="ring"/>').format(number(x), number(y))
         drawn += mark(x, y, series.role, series.place)
-        if series.labels and series.labels[place]:
-            drawn += text(x + 9, y + 4, series.labels[place], "tick")
         body.append(hinted(drawn, series.hints[place] if series.hints else ""))
+    return body
+
+
+def _labels(one: Panel, width: float, at_x: _Map, at_y: _Map) -> list[Markup]:
+    """Names beside marks, on the side where there is room; one that would lie on another is left to the hint."""
+    taken: list[tuple[float, float, float]] = []
+    body = []
+    for series in one.series:
+        for x_, y_, name in zip(series.x, series.y, series.labels, strict=False):
+            if not name:
+                continue
+            x, y, long = at_x(x_), at_y(y_), len(name) * 5.6
+            right = x + 12 + long < width
+            start = x + 11 if right else x - 11 - long
+            if all(abs(y - other) > 11 or start > end or start + long < begin for begin, end, other in taken):
+                taken.append((start, start + long, y))
+                body.append(text(x + 11 if right else x - 11, y + 4, name, "tick", "" if right else "end"))
     return body
 
 
@@ -187,7 +203,8 @@ def _told(one: Panel) -> str:
 def dots(figure: Dots, name: str) -> Markup:
     """Rows of marks with intervals on one axis."""
     labels = [short(one) for one in figure.rows]
-    left, plot, tall, head = max(map(len, labels), default=0) * LETTER + 16, 400.0, 27.0, 8.0
+    effects = sum(series.role == "effect" for series in figure.series)
+    left, plot, tall, head = max(map(len, labels), default=0) * LETTER + 16, 400.0, max(27.0, 11.0 * effects + 7), 8.0
     ends = [one for series in figure.series for one in (*series.values, *series.low, *series.high)]
     low, high = figure.x_range or svg.ends([*ends, 0.0], 0.05)
     a, b = linear(low, high, left, left + plot)
@@ -201,8 +218,11 @@ def dots(figure: Dots, name: str) -> Markup:
     for row, label in enumerate(labels):
         middle = head + (row + 0.5) * tall
         body.append(text(left - 10, middle + 4, label, "label", "end"))
+        if row:
+            body.append(line(left, middle - tall / 2, left + plot, middle - tall / 2, "grid"))
         for series in sorted(figure.series, key=lambda one: one.role == "effect"):
-            body.append(_dot(series, row, label, middle, lambda x: a + b * x))
+            lower = 11.0 * (series.place - (effects - 1) / 2) if series.role == "effect" else 0.0
+            body.append(_dot(series, row, label, middle + lower, lambda x: a + b * x))
     return whole(name, figure.title, figure.told, left + plot + 16, bottom + 40, body)
 
 
@@ -245,8 +265,8 @@ def arrows(figure: Arrows, name: str) -> Markup:
         dx, dy = x - width / 2, y - height / 2
         away = math.hypot(dx, dy) or 1.0
         side = "start" if dx > 20 else "end" if dx < -20 else "middle"
-        drop = 4 if abs(dx) > 20 else (18 if dy > 0 else -8)
-        body.append(text(x + 14 * dx / away, y + 10 * dy / away + drop, short(node), "node-name", side))
+        drop = 4 if abs(dx) > 20 else (10 if dy > 0 else -4)
+        body.append(text(x + 19 * dx / away, y + 17 * dy / away + drop, short(node), "node-name", side))
     return whole(name, figure.title, figure.told, width, height, body)
 
 
@@ -312,23 +332,33 @@ def circle(figure: Circle, name: str) -> Markup:
 def legend(figure: Figure) -> list[tuple[Markup, str]]:
     """(a picture of the mark, what it stands for) of what a figure shows."""
     if isinstance(figure, Panels):
-        seen: dict[str, tuple[str, int, bool]] = {}
+        seen: dict[str, tuple[str, int, bool, bool]] = {}
         for one in figure.panels:
             for series in one.series:
-                seen.setdefault(series.name, (series.role, series.place, series.joined))
-        return [(_key(role, place, joined), name) for name, (role, place, joined) in seen.items()]
+                seen.setdefault(series.name, (series.role, series.place, series.joined, series.marks))
+        return [(_key(*kind), name) for name, kind in seen.items()]
+    if isinstance(figure, Arrows):
+        ends = (("raises", 1.0, 1.0), ("lowers", -1.0, 1.0), ("comes back in less than half", 1.0, 0.0))
+        return [(_arrow_key(weight, frequency), name) for name, weight, frequency in ends]
+    if isinstance(figure, Circle):
+        return [(_key("effect", 0, False, True), "this model"), (_key("chance", 0, False, True), "the theory's place")]
     if isinstance(figure, Dots):
-        return [(_key(one.role, one.place, False), one.name) for one in figure.series]
+        return [(_key(one.role, one.place, False, True), one.name) for one in figure.series]
     return []
 
 
-def _key(role: str, place: int, joined: bool) -> Markup:
+def _arrow_key(weight: float, frequency: float) -> Markup:
+    drawn = _arrow(Arrow("a", "b", "→", weight, frequency, ""), {"a": (-6.0, 8.0), "b": (35.0, 8.0)}, 2.5)
+    frame = Markup('<svg class="key" width="28" height="16" viewBox="0 0 28 16" aria-hidden="true">{}</svg>')
+    return frame.format(drawn)
+
+
+def _key(role: str, place: int, joined: bool, marks: bool) -> Markup:
     body = line(1, 8, 27, 8, f"curve {kind_of_series(role, place)}") if joined else Markup("")
-    body += (
-        Markup('<rect x="3" y="3" width="22" height="10" class="range"/>')
-        if role == "people" and not joined
-        else (mark(14, 8, role, place))
-    )
+    if role == "people":
+        body += Markup('<rect x="3" y="3" width="22" height="10" class="range"/>')
+    elif marks:
+        body += mark(14, 8, role, place)
     return Markup('<svg class="key" width="28" height="16" viewBox="0 0 28 16" aria-hidden="true">{}</svg>').format(
         body
     )
@@ -344,13 +374,13 @@ def scale_key(figure: HeatMap) -> Markup:
     top, wide = f"{figure.top:.3g}", 18.0
     body = [
         Markup('<rect x="{}" y="1" width="{}" height="12" class="{}"/>').format(
-            number(8 + place * wide), number(wide), kind
+            number(18 + place * wide), number(wide), kind
         )
         for place, kind in enumerate(kinds)
     ]  # fmt: skip
     zero = kinds.index("z")
     marks = [(0, f"−{top}")] * down + [(zero, "0")] + [(len(kinds) - 1, top)] * up
-    body += [text(8 + (place + 0.5) * wide, 27, told, "tick", "middle") for place, told in marks]
+    body += [text(18 + (place + 0.5) * wide, 27, told, "tick", "middle") for place, told in marks]
     return Markup('<svg class="key" width="{0}" height="32" viewBox="0 0 {0} 32" aria-hidden="true">{1}</svg>').format(
-        number(16 + len(kinds) * wide), Markup("").join(body)
+        number(36 + len(kinds) * wide), Markup("").join(body)
     )

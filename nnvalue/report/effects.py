@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnvalue.evaluation import pareto_front
+from nnvalue.evaluation.leakage import MOVED
 from nnvalue.report.figures import HeatMap, Panel, Panels, Series, Table, interval, plain, rate, short, signed
 from nnvalue.values import SIGN, Framework
 
@@ -216,8 +217,27 @@ def leakage_figure(
         f"read from {readout}.",
         Table(("steered", *map(short, columns), "others per unit", "NLR", "NGLR"), table), tuple(map(short, rows)),
         tuple(map(short, columns)), cells, texts, hints, max(0.1, top, float(np.abs(cells).max())),
-        "movement; framed: the target's own", "steered", "measured", own,
+        "movement; framed: the target's own", "steered", "measured", own, note=leakage_words(found, framework),
     )  # fmt: skip
+
+
+def leakage_words(found: Mapping[str, Any], framework: Framework) -> str:
+    """What a matrix of leakage comes to, in sentences."""
+    units = mean(one["per_unit"] for one in found["by_value"])
+    said = (
+        f"Others move {plain(units)} for a unit of the target" if math.isfinite(units) else
+        f"No target moved by {MOVED:g} here, so nothing is told for a unit of it"
+    )  # fmt: skip
+    if not framework.has_circle:
+        said += "; distance on a circle is not defined for this framework"
+    elif found["circle"] is None and math.isfinite(units):
+        said += "; too few measured values to tell whether that follows the circle (five are needed)"
+    for people in found["people"][:1]:
+        said += (
+            f"; like people's correlations r = {signed(people['r'])}, where people among themselves reach "
+            f"{people['ceiling_low']:.2f} to {people['ceiling_high']:.2f}"
+        )
+    return f"{said}."
 
 
 def distance_figure(found: Mapping[str, Any], arm: str, readout: str, framework: Framework) -> Panels | None:
@@ -248,7 +268,8 @@ def distance_figure(found: Mapping[str, Any], arm: str, readout: str, framework:
     return Panels(
         f"Along the circle, in {readout}: {arm}", f"Off-target movement for a unit of the target's own; {told}.",
         Table(("steered → measured", "distance", "movement per unit"), table),
-        (Panel("others, for a unit of the target", series, "distance on the circle, degrees", "movement per unit"),),
+        (Panel("others, for a unit of the target", series, "distance on the circle, degrees", "movement per unit",
+               x_ticks=(0, 45, 90, 135, 180)),),
         told, wide=True,
     )  # fmt: skip
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnvalue.evaluation import effect
 from nnvalue.evaluation.design import UNSTEERED
-from nnvalue.evaluation.leakage import MOVED
 from nnvalue.report.answers import BUDGET, texts_block
 from nnvalue.report.blocks import Block, Fold, Notice, Picture, Sheet, Words
 from nnvalue.report.effects import (
@@ -20,10 +19,9 @@ from nnvalue.report.effects import (
     distance_figure,
     dose_response_figure,
     leakage_figure,
-    mean,
     pareto_figure,
 )
-from nnvalue.report.figures import Figure, Table, interval, plain, rate, short, signed
+from nnvalue.report.figures import Figure, Table, interval, rate, short
 from nnvalue.values import SIGN
 
 if TYPE_CHECKING:
@@ -102,10 +100,10 @@ def evaluation_blocks(done: Evaluation, tables: Tables, budget: int = BUDGET) ->
     )), _headlines(tables)]  # fmt: skip
     for arm in arms:
         blocks.append(Picture(figures[f"dose-response {arm}"], DOSES if arm == arms[0] else ""))
-        blocks.append(Fold(f"What {arm} costs", (Picture(figures[f"cost {arm}"], COSTS),)))
+        blocks.append(Fold(f"The cost: {arm}", (Picture(figures[f"cost {arm}"], COSTS),)))
     if arms:
         blocks.append(Picture(figures["pareto"], PARETO))
-    blocks += _leaks(done, tables, figures)
+    blocks += _leaks(tables, figures)
     if (texts := texts_block(done, tables, budget)) is not None:
         blocks.append(texts)
     if done.facts["notes"]:
@@ -113,35 +111,16 @@ def evaluation_blocks(done: Evaluation, tables: Tables, budget: int = BUDGET) ->
     return blocks + _absent(done, tables)
 
 
-def _leaks(done: Evaluation, tables: Tables, figures: Mapping[str, Figure]) -> list[Block]:
+def _leaks(tables: Tables, figures: Mapping[str, Figure]) -> list[Block]:
     blocks: list[Block] = []
     first = True
     for arm, by_readout in tables.leakage.items():
-        for readout, found in by_readout.items():
+        for readout in by_readout:
             blocks.append(Picture(figures[f"leakage {readout} {arm}"], LEAKAGE if first else ""))
             first = False
             if f"distance {readout} {arm}" in figures:
                 blocks.append(Picture(figures[f"distance {readout} {arm}"]))
-            blocks.append(Words((_leak_words(done, found),)))
     return blocks
-
-
-def _leak_words(done: Evaluation, found: Mapping[str, Any]) -> str:
-    units = mean(one["per_unit"] for one in found["by_value"])
-    said = (
-        f"Others move {plain(units)} for a unit of the target" if np.isfinite(units) else
-        f"No target moved by {MOVED:g} here, so nothing is told for a unit of it"
-    )  # fmt: skip
-    if not done.framework.has_circle:
-        said += "; distance on a circle is not defined for this framework"
-    elif found["circle"] is None and np.isfinite(units):
-        said += "; too few measured values to tell whether that follows the circle (five are needed)"
-    for people in found["people"][:1]:
-        said += (
-            f"; like people's correlations r = {signed(people['r'])}, where people among themselves reach "
-            f"{people['ceiling_low']:.2f} to {people['ceiling_high']:.2f}"
-        )
-    return f"{said}."
 
 
 def _headlines(tables: Tables) -> Sheet:

@@ -174,10 +174,11 @@ def short(name: str) -> str:
 
 
 def signed(figure: float | None, places: int = 2) -> str:
-    """A figure with its sign, or a dash; nothing has no minus."""
+    """A figure with its sign, or a dash; nothing has no sign."""
     if figure is None or not np.isfinite(figure):
         return "—"
-    return f"{round(figure, places) + 0.0:+.{places}f}".replace("-", "−")
+    told = f"{figure:+.{places}f}"
+    return (told if float(told) else told[1:]).replace("-", "−")
 
 
 def plain(figure: float | None, form: str = ".2f") -> str:

@@ -135,5 +135,5 @@ def features_figure(found: ValueFeatures, framework: Framework | None) -> Dots:
     return Dots(
         "Features that tell a value", f"AUROC of the strongest feature of either pole of {len(values)} value(s).",
         Table(("value", "pole", "feature", "AUROC", "q"), rows, 2), tuple(map(short, values)), tuple(series),
-        "AUROC of responses' mean activation", (0.0, 1.0),
+        "AUROC of responses' mean activation", (-0.02, 1.02),
     )  # fmt: skip

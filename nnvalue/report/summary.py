@@ -155,10 +155,10 @@ def runs_table(results: Sequence[Result]) -> Table:
     for result in results:
         identity = model_of(result)
         rows.append((
-            result.name, KINDS.get(result.kind, result.kind), str(identity.get("name", "—")), _where(identity),
+            result.name, KINDS.get(result.kind, result.kind), f"{identity.get('name', '—')}{_where(identity)}",
             framework_name(result) or "—", _dataset(result), _settings(result), _seed(result), _versions(result),
         ))  # fmt: skip
-    head = ("folder", "what", "model", "dtype, where", "framework", "dataset", "how", "seed", "versions")
+    head = ("folder", "what", "model", "framework", "dataset", "how", "seed", "versions")
     return Table(head, tuple(rows), len(head))
 
 
@@ -181,7 +181,7 @@ def _where(identity: Mapping[str, Any]) -> str:
     parts = [str(identity["dtype"])] if identity.get("dtype") else []
     host = identity.get("runs_on", {})
     parts += [str(host["host"])] if isinstance(host, dict) and host.get("host") else []
-    return ", ".join(parts) or "—"
+    return "".join(f", {part}" for part in parts)
 
 
 def _settings(result: Result) -> str:
