@@ -19,6 +19,7 @@ from nnvalue.report.figures import (
     Figure,
     HeatMap,
     Table,
+    counted,
     plain,
     rate,
     short,
@@ -120,7 +121,8 @@ def graph_figure(graph: ValueGraph, framework: Framework | None) -> Arrows:
         for edge in edges
     )  # fmt: skip
     rest = (
-        " weight: the direct effect for a unit of the cause, of methods other than effects a standardised coefficient; "
+        " In the table, weight is the direct effect for a unit of the cause, of other methods than effects a "
+        "standardised coefficient; "
         f"comes back: share of {graph.resamples} bootstraps of roles; total effect: of steering the cause, 95 % over "
         "roles."
     )
@@ -223,14 +225,13 @@ def survey_figures(
     return made
 
 
-def survey_blocks(survey: Survey, framework: Framework | None) -> list[Block]:
-    """What a part of the page on a survey shows."""
-    found = survey_structure(survey, framework)
+def survey_blocks(survey: Survey, framework: Framework | None, found: Structure | str) -> list[Block]:
+    """What a part of the page on a survey shows; found: what `survey_structure` says of it."""
     figures = survey_figures(survey, framework, found)
     told = (
         f"{len(survey.roles)} roles in {len(survey.settings)} settings answered {len(survey.items)} items in "
-        f"{len(survey.orders)} option order(s): {survey.scores.size:,} answers, {survey.failed:,} of which do not "
-        "count; yes-saying is taken out."
+        f"{counted(len(survey.orders), 'option order')}: {survey.scores.size:,} answers, {survey.failed:,} of which "
+        "do not count; yes-saying is taken out."
     )
     blocks: list[Block] = [Words((told,))]
     if "settings" in figures:

@@ -12,7 +12,6 @@ from nnvalue.report import svg
 from nnvalue.report.figures import Arrow, Arrows, Circle, Dots, DotSeries, Figure, HeatMap, Panel, Panels, Series, short
 from nnvalue.report.svg import (
     LETTER,
-    STEPS,
     hinted,
     kind_of_series,
     line,
@@ -129,7 +128,8 @@ def panel(one: Panel, figure: Panels, name: str) -> Markup:
         y = ay + by * tick
         body += [line(_LEFT, y, width - _RIGHT, y, "zero" if tick == 0 else "grid"),
                  text(_LEFT - 5, y + 3.5, svg.told(tick), "tick", "end")]  # fmt: skip
-    for tick in one.x_ticks or ticks(x_low, x_high, 6 if figure.wide else 4):
+    shown = _roomy(one.x_ticks, bx) if one.x_ticks else ticks(x_low, x_high, 6 if figure.wide else 4)
+    for tick in shown:
         x = ax + bx * tick
         body += [line(x, height - _BOTTOM, x, height - _BOTTOM + 4, "axis-line"),
                  text(x, height - _BOTTOM + 15, svg.told(tick), "tick", "middle")]  # fmt: skip
@@ -172,6 +172,16 @@ def _series(series: Series, at_x: _Map, at_y: _Map) -> list[Markup]:
         drawn += mark(x, y, series.role, series.place)
         body.append(hinted(drawn, series.hints[place] if series.hints else ""))
     return body
+
+
+def _roomy(marks: tuple[float, ...], scale: float) -> list[float]:
+    """Those of some ticks whose labels do not lie on each other; 0 and the ends come first."""
+    kept: list[float] = []
+    for tick in sorted(marks, key=lambda one: (one != 0, one not in (min(marks), max(marks)), -abs(one))):
+        long = len(svg.told(tick)) * 6.2
+        if all(abs(tick - other) * scale > (long + len(svg.told(other)) * 6.2) / 2 + 3 for other in kept):
+            kept.append(tick)
+    return sorted(kept)
 
 
 def _labels(one: Panel, width: float, at_x: _Map, at_y: _Map) -> list[Markup]:
@@ -259,7 +269,7 @@ def arrows(figure: Arrows, name: str) -> Markup:
         )
     largest = max((abs(edge.weight) for edge in figure.edges), default=1.0) or 1.0
     for edge in sorted(figure.edges, key=lambda one: abs(one.weight)):
-        body.append(_arrow(edge, at, largest))
+        body.append(arrow(edge, at, largest))
     for node, (x, y) in at.items():
         body.append(Markup('<circle cx="{}" cy="{}" r="6" class="node"/>').format(number(x), number(y)))
         dx, dy = x - width / 2, y - height / 2
@@ -270,7 +280,8 @@ def arrows(figure: Arrows, name: str) -> Markup:
     return whole(name, figure.title, figure.told, width, height, body)
 
 
-def _arrow(edge: Arrow, at: dict[str, tuple[float, float]], largest: float) -> Markup:
+def arrow(edge: Arrow, at: dict[str, tuple[float, float]], largest: float) -> Markup:
+    """An arrow between two places."""
     (x1, y1), (x2, y2) = at[edge.cause], at[edge.effect]
     length = math.hypot(x2 - x1, y2 - y1) or 1.0
     ux, uy = (x2 - x1) / length, (y2 - y1) / length
@@ -327,60 +338,3 @@ def circle(figure: Circle, name: str) -> Markup:
         body.append(text(x + 12 * dx / away, y + 12 * dy / away + (14 if dy > 0 else -2) * (side == "middle") + 4,
                          short(value), "node-name", side))  # fmt: skip
     return whole(name, figure.title, figure.told, width, height, body)
-
-
-def legend(figure: Figure) -> list[tuple[Markup, str]]:
-    """(a picture of the mark, what it stands for) of what a figure shows."""
-    if isinstance(figure, Panels):
-        seen: dict[str, tuple[str, int, bool, bool]] = {}
-        for one in figure.panels:
-            for series in one.series:
-                seen.setdefault(series.name, (series.role, series.place, series.joined, series.marks))
-        return [(_key(*kind), name) for name, kind in seen.items()]
-    if isinstance(figure, Arrows):
-        ends = (("raises", 1.0, 1.0), ("lowers", -1.0, 1.0), ("comes back in less than half", 1.0, 0.0))
-        return [(_arrow_key(weight, frequency), name) for name, weight, frequency in ends]
-    if isinstance(figure, Circle):
-        return [(_key("effect", 0, False, True), "this model"), (_key("chance", 0, False, True), "the theory's place")]
-    if isinstance(figure, Dots):
-        return [(_key(one.role, one.place, False, True), one.name) for one in figure.series]
-    return []
-
-
-def _arrow_key(weight: float, frequency: float) -> Markup:
-    drawn = _arrow(Arrow("a", "b", "→", weight, frequency, ""), {"a": (-6.0, 8.0), "b": (35.0, 8.0)}, 2.5)
-    frame = Markup('<svg class="key" width="28" height="16" viewBox="0 0 28 16" aria-hidden="true">{}</svg>')
-    return frame.format(drawn)
-
-
-def _key(role: str, place: int, joined: bool, marks: bool) -> Markup:
-    body = line(1, 8, 27, 8, f"curve {kind_of_series(role, place)}") if joined else Markup("")
-    if role == "people":
-        body += Markup('<rect x="3" y="3" width="22" height="10" class="range"/>')
-    elif marks:
-        body += mark(14, 8, role, place)
-    return Markup('<svg class="key" width="28" height="16" viewBox="0 0 28 16" aria-hidden="true">{}</svg>').format(
-        body
-    )
-
-
-def scale_key(figure: HeatMap) -> Markup:
-    """The steps of a heat map's colours as a strip, with the figures at its ends and 0."""
-    known = figure.cells[np.isfinite(figure.cells)]
-    down, up = bool((known < 0).any()), bool((known > 0).any())
-    kinds = (
-        [f"n{step}" for step in range(STEPS, 0, -1)] * down + ["z"] + [f"p{step}" for step in range(1, STEPS + 1)] * up
-    )
-    top, wide = f"{figure.top:.3g}", 18.0
-    body = [
-        Markup('<rect x="{}" y="1" width="{}" height="12" class="{}"/>').format(
-            number(18 + place * wide), number(wide), kind
-        )
-        for place, kind in enumerate(kinds)
-    ]  # fmt: skip
-    zero = kinds.index("z")
-    marks = [(0, f"−{top}")] * down + [(zero, "0")] + [(len(kinds) - 1, top)] * up
-    body += [text(18 + (place + 0.5) * wide, 27, told, "tick", "middle") for place, told in marks]
-    return Markup('<svg class="key" width="{0}" height="32" viewBox="0 0 {0} 32" aria-hidden="true">{1}</svg>').format(
-        number(36 + len(kinds) * wide), Markup("").join(body)
-    )

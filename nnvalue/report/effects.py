@@ -11,7 +11,7 @@ import numpy as np
 
 from nnvalue.evaluation import pareto_front
 from nnvalue.evaluation.leakage import MOVED
-from nnvalue.report.figures import HeatMap, Panel, Panels, Series, Table, interval, plain, rate, short, signed
+from nnvalue.report.figures import HeatMap, Panel, Panels, Series, Table, counted, interval, plain, rate, short, signed
 from nnvalue.values import SIGN, Framework
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def dose_response_figure(tables: Tables, arm: str, place: int) -> Panels:
     head = ("value", "pole", "dose", arm, "q", "random", "against random", "failed", "unsteered")
     return Panels(
         f"Dose and response: {arm}",
-        f"How far the stance of answers moves at every dose of {arm}, for {len(values)} value(s), beside its controls.",
+        f"How far the stance of answers moves at every dose of {arm}, for {counted(len(values), 'value')}, beside "
+        "its controls.",
         Table(head, tuple(_dose_row(row, rows) for row in rows if row["control_of"] is None), 2), tuple(panels),
     )  # fmt: skip
 
@@ -181,7 +182,7 @@ def _cloud(name: str, role: str, place: int, keys: Sequence[tuple[str, float]], 
     return Series(
         name, role, tuple(means[key][cost] for key in known), tuple(means[key]["movement"] for key in known),
         hints=hints, place=place, joined=False, rings=tuple(key in front for key in known),
-        labels=tuple(f"{arm}, {dose:g}" if role == "effect" else "" for arm, dose in known),
+        labels=tuple(f"{dose:g}" if role == "effect" else "" for _, dose in known),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from nnvalue.report.effects import (
     leakage_figure,
     pareto_figure,
 )
-from nnvalue.report.figures import Figure, Table, interval, rate, short
+from nnvalue.report.figures import Figure, Table, counted, interval, rate, short
 from nnvalue.values import SIGN
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ COSTS = (
     "What the same doses do to the text. Lines near 0 cost nothing; the controls show what any edit of that size costs."
 )
 PARETO = (
-    "Up is more movement, right is more damage. The best arms stand at the upper left. Ringed: no other arm and dose "
+    "Up is more movement, right is more damage. The best arms stand at the upper left; figures beside marks are "
+    "doses. Ringed: no other arm and dose "
     "is at least as good in movement, failures and likelihood at once and better in one."
 )
 LEAKAGE = (
@@ -94,7 +95,8 @@ def evaluation_blocks(done: Evaluation, tables: Tables, budget: int = BUDGET) ->
     figures = evaluation_figures(done, tables)
     design, arms = done.design, arms_of(tables)
     blocks: list[Block] = [Words((
-        f"{len(arms)} ways of steering (arms), {len(design.values)} value(s), {len(design.poles)} pole(s), "
+        f"{counted(len(arms), 'way')} of steering (arms), {counted(len(design.values), 'value')}, "
+        f"{counted(len(design.poles), 'pole')}, "
         f"{design.situations} situations in each cell, temperature {design.temperature:g}, read by "
         f"{done.facts['judge']['name']}. Movement is towards the asked pole, on a scale from −1 to 1.",
     )), _headlines(tables)]  # fmt: skip

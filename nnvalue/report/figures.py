@@ -200,6 +200,11 @@ def interval(figure: float | None, low: float | None, high: float | None, places
     return f"{told} [{signed(low, places)}, {signed(high, places)}]" if known else told
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def listed(names: Sequence[str], most: int = 12) -> str:
     """Names in a sentence, the first of many."""
     shown = ", ".join(names[:most])

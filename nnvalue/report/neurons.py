@@ -9,7 +9,7 @@ import numpy as np
 
 from nnvalue.findings_card import between_values_in_words, crossed_in_words, describe_selection, significance_in_words
 from nnvalue.report.blocks import Block, Notice, Picture, Sheet, Words
-from nnvalue.report.figures import Figure, HeatMap, Table, plain, rate, short, signed
+from nnvalue.report.figures import Figure, HeatMap, Table, counted, plain, rate, short, signed
 from nnvalue.values import POLES, SIGN, Framework
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def neuron_blocks(found: ValueNeurons, framework: Framework | None) -> list[Bloc
     figures = neuron_figures(found, framework)
     settings = found.config["settings"]
     words = [
-        f"{len(found):,} value neurons of {len(found.values)} value(s), out of {found.layers} layers × {found.width:,} "
+        f"{len(found):,} value neurons of {counted(len(found.values), 'value')}, out of {found.layers} layers × "
+        f"{found.width:,} "
         f"= {found.layers * found.width:,} neurons; {describe_selection(settings['selection'])}, ranked by "
         f"{settings['method']}.",
         *significance_in_words(found), *crossed_in_words(found),
@@ -111,7 +112,8 @@ def layers_figure(found: ValueNeurons, framework: Framework | None) -> HeatMap:
     head = ("value", "pole", *(f"layer {name}" for name in columns), "all", "split-half r", "A/A bar", "called")
     return HeatMap(
         "Where value neurons lie",
-        f"Selected neurons of {len(values)} value(s) and both poles in {found.layers} layers; {len(found):,} in all.",
+        f"Selected neurons of {counted(len(values), 'value')} and both poles in {found.layers} layers; "
+        f"{len(found):,} in all.",
         Table(head, tuple(table), 2), tuple(rows), columns, sizes, texts, tuple(hints),
         float(np.abs(sizes).max(initial=1)), "selected neurons; orange: negative pole", "value and pole", "layer",
         beside=tuple((name, tuple(column)) for name, column in beside.items()), pairs=True,

@@ -15,10 +15,10 @@ from markupsafe import Markup
 
 from nnvalue.artifacts import write_bytes
 from nnvalue.errors import ArtifactError
-from nnvalue.report import drawing
+from nnvalue.report import drawing, legends
 from nnvalue.report.answers import BUDGET
 from nnvalue.report.blocks import Block, Part, Section
-from nnvalue.report.causal import graph_blocks, survey_blocks
+from nnvalue.report.causal import graph_blocks, survey_blocks, survey_structure
 from nnvalue.report.evaluation import evaluation_blocks
 from nnvalue.report.figures import Figure, HeatMap
 from nnvalue.report.gathering import Gathered, Problem, Result, gather
@@ -88,9 +88,10 @@ def render(gathered: Gathered, title: str | None = None, text_budget: int = BUDG
     """The page's bytes, and what is said to be missing in it."""
     problems = [*gathered.problems, *mixed(gathered)]
     evaluations = gathered.of("evaluation")
-    tables = {result.path: result.content.tables() for result in evaluations}
+    known: dict[Path, Any] = {one.path: one.content.tables() for one in evaluations}
+    known |= {one.path: survey_structure(one.content, framework_of(one)) for one in gathered.of("survey")}
     budget = text_budget // max(1, len(evaluations))
-    sections = _sections(gathered, tables, budget)
+    sections = _sections(gathered, known, budget)
     models = list(
         dict.fromkeys(str(model_of(one).get("name")) for one in gathered.results if model_of(one).get("name"))
     )
@@ -99,25 +100,28 @@ def render(gathered: Gathered, title: str | None = None, text_budget: int = BUDG
     page = environment.get_template("page.html").render(
         mark=Markup(MARK), policy=_policy(style, script), style=Markup(style), script=Markup(script),
         title=title or f"What nnvalue found in {', '.join(models) or 'a model'}", models=models,
-        question=asked(gathered.results), summary=_summary(gathered, tables),
+        question=asked(gathered.results), summary=_summary(gathered, known),
         kinds=_counted(gathered.results), problems=problems, absent=absent(gathered), runs=runs_table(gathered.results),
         sections=sections,
     )  # fmt: skip
     return page.encode(), problems
 
 
-def _summary(gathered: Gathered, tables: Mapping[Path, Any]) -> list[str]:
+def _summary(gathered: Gathered, known: Mapping[Path, Any]) -> list[str]:
     """The sentences of the first result of every kind, in the order of the chapters; others speak for themselves."""
-    return [sentence for kind in _CHAPTERS for one in gathered.of(kind)[:1] for sentence in headline(one, tables)]
+    return [sentence for kind in _CHAPTERS for one in gathered.of(kind)[:1] for sentence in headline(one, known)]
 
 
-def _sections(gathered: Gathered, tables: Mapping[Path, Any], budget: int) -> list[Section]:
-    """A section for every kind of result that is there."""
+def _sections(gathered: Gathered, known: Mapping[Path, Any], budget: int) -> list[Section]:
+    """A section for every kind of result that is there.
+
+    known: what takes its time to tell: tables of evaluations, structures of surveys.
+    """
     makers: dict[str, Callable[[Result], list[Block]]] = {
         "value-neurons": lambda one: neuron_blocks(one.content, framework_of(one)),
-        "evaluation": lambda one: evaluation_blocks(one.content, tables[one.path], budget),
+        "evaluation": lambda one: evaluation_blocks(one.content, known[one.path], budget),
         "graph": lambda one: graph_blocks(one.content, framework_of(one)),
-        "survey": lambda one: survey_blocks(one.content, framework_of(one)),
+        "survey": lambda one: survey_blocks(one.content, framework_of(one), known[one.path]),
         "profile": lambda one: profile_blocks(one.content, framework_of(one)),
         "value-features": lambda one: feature_blocks(one.content, framework_of(one)),
     }  # fmt: skip
@@ -187,8 +191,8 @@ def _environment() -> Any:
     def drawn(figure: Figure) -> dict[str, Any]:
         name = f"f{next(numbers)}"
         return {
-            "id": name, "svg": drawing.draw(figure, name), "keys": drawing.legend(figure),
-            "scale": drawing.scale_key(figure) if isinstance(figure, HeatMap) else "",
+            "id": name, "svg": drawing.draw(figure, name), "keys": legends.legend(figure),
+            "scale": legends.scale_key(figure) if isinstance(figure, HeatMap) else "",
         }  # fmt: skip
 
     made.globals |= {"drawn": drawn, "new_id": lambda: f"t{next(numbers)}"}

@@ -8,7 +8,7 @@ import numpy as np
 
 from nnvalue.readout.people import against_people, direction, no_circle, no_people
 from nnvalue.report.blocks import Block, Notice, Picture, Sheet, Words
-from nnvalue.report.figures import Dots, DotSeries, Figure, Table, interval, plain, rate, short, signed
+from nnvalue.report.figures import Dots, DotSeries, Figure, Table, counted, interval, plain, rate, short, signed
 from nnvalue.report.neurons import ordered
 from nnvalue.values import POLES, Framework
 
@@ -37,7 +37,7 @@ def profile_blocks(profile: ValueProfile, framework: Framework | None) -> list[B
     readout = profile.readout
     steering = readout.get("steering")
     told = [
-        f"{profile.asked:,} questions to {len(profile.voices)} voice(s): {counts}.",
+        f"{profile.asked:,} questions to {counted(len(profile.voices), 'voice')}: {counts}.",
         "Nothing was steered." if steering is None else "The model was steered while it was measured.",
     ]
     people = against_people(profile)
@@ -81,16 +81,17 @@ def profile_figure(profile: ValueProfile, framework: Framework | None) -> Dots:
     )  # fmt: skip
     more = len(profile.voices) - _VOICES
     return Dots(
-        "A value profile", f"Scores on {len(values)} values with 95 % intervals, of {len(profile.voices)} voice(s).",
+        "A value profile", f"Scores on {len(values)} values with 95 % intervals, of "
+        f"{counted(len(profile.voices), 'voice')}.",
         Table(("value", "voice", "score", "answers"), rows, 2), tuple(map(short, values)), tuple(series), "score",
-        note=f"{more} voice(s) more are in the table." if more > 0 else "",
+        note=f"{counted(more, 'voice')} more are in the table." if more > 0 else "",
     )  # fmt: skip
 
 
 def feature_blocks(found: ValueFeatures, framework: Framework | None) -> list[Block]:
     """What a part of the page on features of an SAE shows."""
     width = found.maps["difference"].shape[1]
-    told = f"{len(found):,} features of {len(found.values)} value(s), out of {width:,} of the SAE."
+    told = f"{len(found):,} features of {counted(len(found.values), 'value')}, out of {width:,} of the SAE."
     blocks: list[Block] = [Words((told,))]
     if len(found):
         blocks.append(Picture(features_figure(found, framework), FEATURES))
@@ -133,7 +134,8 @@ def features_figure(found: ValueFeatures, framework: Framework | None) -> Dots:
         for (value, pole), top in best.items() for one in top
     )  # fmt: skip
     return Dots(
-        "Features that tell a value", f"AUROC of the strongest feature of either pole of {len(values)} value(s).",
+        "Features that tell a value", "AUROC of the strongest feature of either pole of "
+        f"{counted(len(values), 'value')}.",
         Table(("value", "pole", "feature", "AUROC", "q"), rows, 2), tuple(map(short, values)), tuple(series),
         "AUROC of responses' mean activation", (-0.02, 1.02),
     )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 
 from nnvalue.report.effects import mean
 from nnvalue.report.evaluation import pooled
-from nnvalue.report.figures import Table, interval, listed, short, signed
+from nnvalue.report.figures import Table, counted, interval, listed, plain, short, signed
 from nnvalue.report.gathering import Gathered, Problem, Result
 from nnvalue.values import embedded_frameworks, load_framework
 
@@ -69,11 +69,13 @@ def asked(results: Sequence[Result]) -> str:
     return f"Which values does {who} carry, where in it, and what happens when they are turned up or down?{theory}"
 
 
-def headline(result: Result, tables: Mapping[Path, Any]) -> list[str]:
-    """The plain sentences of one result."""
-    makers = {"value-neurons": _neurons, "graph": _graph, "survey": _survey, "profile": _profile}
+def headline(result: Result, known: Mapping[Path, Any]) -> list[str]:
+    """The plain sentences of one result; known: tables of evaluations and structures of surveys."""
+    makers = {"value-neurons": _neurons, "graph": _graph, "profile": _profile}
     if result.kind == "evaluation":
-        return _evaluation(result.content, tables[result.path])
+        return _evaluation(result.content, known[result.path])
+    if result.kind == "survey":
+        return _survey(result.content, known[result.path])
     return makers[result.kind](result.content) if result.kind in makers else []
 
 
@@ -132,11 +134,19 @@ def _graph(graph: Any) -> list[str]:
     return [f"{said}."]
 
 
-def _survey(survey: Any) -> list[str]:
-    return [
-        f"Surveyed: {len(survey.roles)} roles in {len(survey.settings)} settings, {survey.scores.size:,} answers, "
-        f"{survey.failed:,} of which do not count."
-    ]
+def _survey(survey: Any, found: Any) -> list[str]:
+    said = (
+        f"Surveyed: {len(survey.roles)} roles in {len(survey.settings)} settings gave {survey.scores.size:,} answers, "
+        f"{survey.failed:,} of which do not count"
+    )
+    template = next((one for one in getattr(found, "measures", ()) if one.name == "template"), None)
+    if template is not None:
+        said += (
+            f"; how values go together over the roles follows the circle by r = {plain(template.value)}, where "
+            f"shuffled names reach {plain(template.chance)} and samples of people {plain(template.people_low)} to "
+            f"{plain(template.people_high)}"
+        )
+    return [f"{said}."]
 
 
 def _profile(profile: Any) -> list[str]:
@@ -199,7 +209,7 @@ def _settings(result: Result) -> str:
     if result.kind == "survey":
         return f"{len(content.roles)} roles × {len(content.settings)} settings × {len(content.items)} items"
     if result.kind == "profile":
-        return f"{content.asked:,} questions, {len(content.voices)} voice(s)"
+        return f"{content.asked:,} questions, {counted(len(content.voices), 'voice')}"
     return f"{len(content):,} features" if result.kind == "value-features" else "—"
 
 
