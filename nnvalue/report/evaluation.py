@@ -99,6 +99,8 @@ def evaluation_blocks(done: Evaluation, tables: Tables, budget: int = BUDGET) ->
         f"{counted(len(design.poles), 'pole')}, "
         f"{design.situations} situations in each cell, temperature {design.temperature:g}, read by "
         f"{done.facts['judge']['name']}. Movement is towards the asked pole, on a scale from −1 to 1.",
+        f"What steers was found on {design.locate_situations} situations a value of the split locate; everything is "
+        f"read on situations of the split {design.split}.",
     )), _headlines(tables)]  # fmt: skip
     for arm in arms:
         blocks.append(Picture(figures[f"dose-response {arm}"], DOSES if arm == arms[0] else ""))

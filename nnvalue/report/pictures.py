@@ -83,7 +83,7 @@ def draw_circle(found: Structure, framework: Framework, file: str | Path, *, tit
 def draw_heat_map(
     matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], file: str | Path, *, title: str = ""
 ) -> Path:
-    """A matrix with its figures, blue above 0 and red below; cells without one stay empty. Raises as `draw_graph`."""
+    """A matrix with its figures, blue above 0, orange below; cells without one stay empty. Raises as `draw_graph`."""
     path = _checked(file)
     table = np.asarray(matrix, dtype=np.float64)
     if table.shape != (len(rows), len(columns)):
