@@ -141,6 +141,11 @@ def test_it_prints_all_of_itself(chromium, page, tmp_path):
     with opened(chromium, page) as window:
         window.emulate_media(media="print")
         assert window.locator("nav").is_hidden()
+        window.set_viewport_size({"width": 794, "height": 1123})  # A4
+        window.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert window.evaluate("document.documentElement.scrollWidth") <= 794
+        window.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert window.locator("details.exchanges[open]").count() == 0
         printed = window.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
         pages = len(re.findall(rb"/Type\s*/Page\b", printed))
         window.evaluate("document.querySelectorAll('details').forEach(one => one.remove())")
