@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 PERMUTATIONS, SEED = 499, 0
 """Of what the page tells of structure by itself: few, so that a page takes seconds."""
 _ORGANISM = "nnvalue/organism"
+_MOST_SETTINGS = 60
 GRAPH = (
     "An arrow says that steering or changing one value changes the other. Thick: a large effect; blue with a full head "
     "raises, orange with a hollow head lowers; dashed: it comes back in fewer than half of the bootstraps of roles, so "
@@ -258,8 +259,11 @@ def settings_figure(survey: Survey, framework: Framework | None) -> HeatMap:
     scores = survey.value_scores()
     values = ordered(survey.values, framework)
     at = [survey.values.index(value) for value in values]
-    moved = (np.nanmean(scores, axis=1) - np.nanmean(scores[0], axis=0))[1:, at]
-    shown = survey.settings[1:]
+    known = np.isfinite(scores)
+    count = known.sum(1)
+    means = np.divide(np.where(known, scores, 0).sum(1), count, out=np.full(count.shape, np.nan), where=count > 0)
+    shown = survey.settings[1 : 1 + _MOST_SETTINGS]
+    moved = (means - means[0])[1 : 1 + len(shown), at]
     rows = tuple(one.name for one in shown)
     texts = tuple(tuple(signed(one, 1) for one in row) for row in moved)
     hints = tuple(
@@ -270,12 +274,14 @@ def settings_figure(survey: Survey, framework: Framework | None) -> HeatMap:
         (row, values.index(one.value)) for row, one in enumerate(shown) if one.value in values
     )  # fmt: skip
     table = tuple((short(name), *(signed(one) for one in moved[row])) for row, name in enumerate(rows))
+    more = len(survey.settings) - 1 - len(shown)
+    note = f"The first {len(shown)} settings; {more} more are in scores.parquet." if more > 0 else ""
     return HeatMap(
         "What settings move", f"Mean movement of {len(values)} values in {len(rows)} settings over {len(survey.roles)} "
         f"roles, on a scale of {survey.scale[0]:g} to {survey.scale[1]:g}.",
         Table(("setting", *map(short, values)), table),
-        rows, tuple(map(short, values)), moved, texts, hints, float(np.nanmax(np.abs(moved))) or 1.0,
-        "points of the scale", "setting", "value", own,
+        rows, tuple(map(short, values)), moved, texts, hints, float(np.abs(moved[np.isfinite(moved)]).max(initial=0.1)),
+        "points of the scale", "setting", "value", own, note=note,
     )  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def evaluation_blocks(done: Evaluation, tables: Tables, budget: int = BUDGET) ->
     )), _headlines(tables)]  # fmt: skip
     for arm in arms:
         blocks.append(Picture(figures[f"dose-response {arm}"], DOSES if arm == arms[0] else ""))
-        blocks.append(Fold(f"The cost: {arm}", (Picture(figures[f"cost {arm}"], COSTS),)))
+        blocks.append(Picture(figures[f"cost {arm}"], COSTS if arm == arms[0] else ""))
     if arms:
         blocks.append(Picture(figures["pareto"], PARETO))
     blocks += _leaks(tables, figures)

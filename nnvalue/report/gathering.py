@@ -107,7 +107,7 @@ def _within(folder: Path) -> list[Path]:
     """Results one level down, newest first; what an evaluation located for itself lies one deeper, and follows it."""
     results = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
     own = [child for child in results if _is_result(child)]
-    own.sort(key=lambda child: (-(child / MANIFEST).stat().st_mtime_ns, child.name))
+    own.sort(key=lambda child: (-_written(child), child.name))
     # A finished result has no use for the work that led to it.
     work = sorted(
         child for child in results if child.name.endswith(".work") and not child.with_suffix("").is_dir()
@@ -115,6 +115,11 @@ def _within(folder: Path) -> list[Path]:
     deeper = [child for child in sorted(results) if child.name.endswith(".neurons") and child not in own]
     located = [inner for child in deeper for inner in sorted(child.iterdir()) if _is_result(inner)]
     return [*own, *located, *work]
+
+
+def _written(folder: Path) -> int:
+    """When a result was written; the last of what says that it is one."""
+    return max((folder / name).stat().st_mtime_ns for name in (MANIFEST, MARKER) if (folder / name).is_file())
 
 
 def _is_result(folder: Path) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nnvalue.readout import ValueProfile
     from nnvalue.sae import ValueFeatures
 
-_VOICES, _LISTED = 4, 5
+_VOICES, _IN_TABLE, _LISTED = 4, 20, 5
 PROFILE = (
     "How much the model holds each value by its own answers: right of 0 more than the others, left less; bars are 95 % "
     "intervals over items. Triangles are people's means, where they are known."
@@ -77,14 +77,14 @@ def profile_figure(profile: ValueProfile, framework: Framework | None) -> Dots:
         (short(value), voice,
          interval(*(float(getattr(profile, name)[row, place]) for name in ("scores", "low", "high"))),
          str(int(profile.n[row, place])))
-        for row, voice in enumerate(profile.voices) for value, place in zip(values, at, strict=True)
+        for row, voice in enumerate(profile.voices[:_IN_TABLE]) for value, place in zip(values, at, strict=True)
     )  # fmt: skip
     more = len(profile.voices) - _VOICES
     return Dots(
         "A value profile", f"Scores on {len(values)} values with 95 % intervals, of "
         f"{counted(len(profile.voices), 'voice')}.",
         Table(("value", "voice", "score", "answers"), rows, 2), tuple(map(short, values)), tuple(series), "score",
-        note=f"{counted(more, 'voice')} more are in the table." if more > 0 else "",
+        note=f"The first {_VOICES} voices of {more + _VOICES}; the table has {_IN_TABLE} at most." if more > 0 else "",
     )  # fmt: skip
 
 

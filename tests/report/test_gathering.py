@@ -5,8 +5,10 @@ import shutil
 
 import pytest
 
+from nnvalue.artifacts import write_folder
 from nnvalue.errors import ArtifactError, InvalidInputError
 from nnvalue.report import build_report
+from nnvalue.steering.baking import MARKER
 from tests.cli.running import run_here
 from tests.report import shelf
 from tests.report.reading import Page
@@ -42,8 +44,6 @@ def test_a_damaged_result_is_told_and_the_rest_is_shown(runs, some, tmp_path):
 
 
 def test_a_result_of_another_version_or_of_an_unknown_kind_is_told(some, tmp_path):
-    from nnvalue.artifacts import write_folder
-
     write_folder(some / "new", "telepathy", {"a.json": b"{}"})
     later = shelf.graph()
     later.save(some / "graph")
@@ -112,6 +112,19 @@ def test_what_an_evaluation_located_stands_behind_it(runs, some, tmp_path):
         str(some / "neurons"), str(some / "e.neurons" / "12ab"),
     }  # fmt: skip
     assert made.shown[-1][0].endswith("12ab")
+
+
+def test_what_has_no_chapter_is_in_the_list(some, tmp_path):
+    """Baked models have no manifest; directions, steerings and autoencoders have one, and nothing to draw."""
+    (some / "baked").mkdir()
+    marker = {"kind": "baked steering", "model": shelf.identity(), "versions": shelf.VERSIONS}
+    (some / "baked" / MARKER).write_text(json.dumps(marker))
+    write_folder(some / "sae", "sparse-autoencoder", {"cfg.json": json.dumps({"d_sae": 8}).encode()})
+    made = build_report([some], tmp_path / "r.html")
+    assert made.problems == ()
+    rows = {row[0]: row for row in Page(made.out.read_text()).tables["What was run"][1:]}
+    assert rows[str(some / "baked")][1:3] == ("baked model", "toy/model, float32, local")
+    assert rows[str(some / "sae")][1] == "sparse autoencoder"
 
 
 def test_nothing_to_show_is_one_sentence(tmp_path, monkeypatch):

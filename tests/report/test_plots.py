@@ -53,19 +53,19 @@ def test_a_pdf_has_its_fonts_in_it_and_comes_out_the_same_twice(runs, tmp_path):
 
 def test_the_command_lists_and_draws(runs, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    status, said, _ = run_here(capsys, monkeypatch, "plot", runs / "survey")
+    status, said, _ = run_here(capsys, monkeypatch, "plot", runs / "neurons")
     assert status == 0
-    assert [line.split(":")[0] for line in said.splitlines()[:3]] == NAMES["survey"]
-    status, said, _ = run_here(capsys, monkeypatch, "plot", runs / "survey", "--json")
-    assert list(json.loads(said)["figures"]) == NAMES["survey"]
-    status, said, _ = run_here(capsys, monkeypatch, "plot", runs / "survey", "--figure", "circle", "--format", "png")
+    assert [line.split(":")[0] for line in said.splitlines()[:2]] == NAMES["neurons"]
+    status, said, _ = run_here(capsys, monkeypatch, "plot", runs / "neurons", "--json")
+    assert list(json.loads(said)["figures"]) == NAMES["neurons"]
+    status, said, _ = run_here(capsys, monkeypatch, "plot", runs / "neurons", "--figure", "overlap", "--format", "png")
     assert status == 0
-    assert (tmp_path / "circle.png").read_bytes()[:4] == b"\x89PNG"
-    status, _, errors = run_here(capsys, monkeypatch, "plot", runs / "survey", "--figure", "circles")
+    assert (tmp_path / "overlap.png").read_bytes()[:4] == b"\x89PNG"
+    status, _, errors = run_here(capsys, monkeypatch, "plot", runs / "neurons", "--figure", "overlaps")
     assert status == 1
-    assert "did you mean circle?" in errors
+    assert "did you mean overlap?" in errors
     status, _, errors = run_here(
-        capsys, monkeypatch, "plot", runs / "survey", "--figure", "circle", "--format", "pdf", "-o", "a.png"
+        capsys, monkeypatch, "plot", runs / "neurons", "--figure", "overlap", "--format", "pdf", "-o", "a.png"
     )
     assert status == 2
     assert "does not end in .pdf" in errors
