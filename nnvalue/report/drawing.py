@@ -46,7 +46,7 @@ def heat_map(figure: HeatMap, name: str) -> Markup:
     cell = max(15.0, min(56.0, 760 / max(1, columns)), wide if wide > 10 else 0)
     tall = 22.0 if figure.pairs else 27.0
     labels = [short(one) for one in figure.rows]
-    left = max(map(len, labels), default=0) * LETTER + 14
+    left = max(map(len, labels), default=0) * LETTER + (22 if figure.pairs else 14)
     columns_are_long = max(map(len, figure.columns), default=0) * LETTER > cell
     head = 16.0 + (max(map(len, figure.columns), default=0) * 4.2 + 8 if columns_are_long else 18)
     body = []

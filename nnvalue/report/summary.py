@@ -12,7 +12,7 @@ from nnvalue.report.effects import mean
 from nnvalue.report.evaluation import pooled
 from nnvalue.report.figures import Table, counted, interval, listed, plain, short, signed
 from nnvalue.report.gathering import Gathered, Problem, Result
-from nnvalue.values import embedded_frameworks, load_framework
+from nnvalue.values import POLES, embedded_frameworks, load_framework
 
 KINDS = {
     "value-neurons": "value neurons", "evaluation": "evaluation", "graph": "causal graph", "survey": "survey",
@@ -84,9 +84,13 @@ def _neurons(found: Any) -> list[str]:
     situations = [counts[value]["situations"] for value in found.values]
     asked = f"{min(situations)}" if min(situations) == max(situations) else f"{min(situations)} to {max(situations)}"
     rs = [counts[value]["split_half_r"] for value in found.values if counts[value]["split_half_r"] is not None]
+    sizes = [len(found.places(value, pole)) for value in found.values for pole in POLES]
+    each = f"{sizes[0]}" if len(set(sizes)) == 1 else f"{min(sizes)} to {max(sizes)}"
     said = (
-        f"Located: {len(found):,} value neurons of {listed([short(one) for one in found.values], 4)} among {total:,}, "
-        f"from {asked} situations a value, each put to the model as somebody who holds the value and as its opposite"
+        f"Located: {len(found):,} value neurons, {each} for each pole of "
+        f"{listed([short(one) for one in found.values], 4)}, "
+        f"among {total:,}, from {asked} situations a value, each put to the model as somebody who holds the value "
+        "and as its opposite"
     )
     if rs:
         said += f"; two halves of the texts rank neurons alike (r = {min(rs):.2f} at least)"

@@ -8,6 +8,7 @@ from nnvalue.causal import Setting, Survey, SurveyItem, fit_graph, unsteered
 from nnvalue.evaluation import Arm, Design, Evaluation
 from nnvalue.findings import ValueNeurons, build_table
 from nnvalue.readout import ValueProfile
+from nnvalue.sae.features import COLUMNS, MAPS, ValueFeatures
 from nnvalue.values import load_framework
 from tests.causal.simulated import random_dag, surveyed
 
@@ -174,6 +175,20 @@ def profile(model=None, voices=("neutral", "nurse"), framework="schwartz", value
     )  # fmt: skip
 
 
+def features(model=None, values=("power", "tradition"), framework="schwartz"):
+    """Three features a pole, the first of which tells its pole best."""
+    rows = [
+        (place, pole, 10 * place + number, pole * (3.0 - number), 0.5, 0.5 + pole * (0.4 - 0.1 * number), 1.0, 0.3, 0.1,
+         0.01, 1, 2.0, np.nan)
+        for place in range(len(values)) for pole in (1, -1) for number in range(3)
+    ]  # fmt: skip
+    cells = zip(*rows, strict=True)
+    columns = {name: np.array(column, kind) for (name, kind), column in zip(COLUMNS.items(), cells, strict=True)}
+    maps = {name: np.zeros((len(values), 40), np.float32) for name in MAPS}
+    config = {"model": model or identity(), "framework": {"name": framework}, "versions": VERSIONS}
+    return ValueFeatures(tuple(values), columns, maps, 1.0, config)
+
+
 def fill(folder):
     """A folder with one result of every kind that has a chapter."""
     neurons().save(folder / "neurons")
@@ -181,4 +196,5 @@ def fill(folder):
     graph().save(folder / "graph")
     survey().save(folder / "survey")
     profile().save(folder / "profile")
+    features().save(folder / "features")
     return folder

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from importlib import resources
 
 import numpy as np
@@ -28,11 +29,13 @@ def number(told):
 
 
 def test_every_kind_of_result_has_its_chapter_and_its_place_in_the_list(read, runs):
-    for name in ("summary", "neurons", "steering", "graph", "structure", "profile", "runs", "words"):
+    for name in ("summary", "neurons", "steering", "graph", "structure", "profile", "features", "runs", "words"):
         assert ("a", {"href": f"#{name}"}) in read.tags
         assert any(own.get("id") == name for own in read.elements("section"))
     rows = read.tables["What was run"][1:]
-    assert {row[1] for row in rows} == {"value neurons", "evaluation", "causal graph", "survey", "value profile"}
+    assert {row[1] for row in rows} == {
+        "value neurons", "evaluation", "causal graph", "survey", "value profile", "SAE features",
+    }  # fmt: skip
     by_kind = {row[1]: row for row in rows}
     assert by_kind["value neurons"][0] == str(runs / "neurons")
     assert by_kind["value neurons"][6] == "7"  # seeds, each from its own place in its record
@@ -186,9 +189,22 @@ def test_structure_stands_beside_chance_and_the_human_ceiling(read):
     assert abs(number(template[2])) < 0.1
 
 
+def test_features_stand_beside_chance(read, page):
+    rows = read.tables["Features that tell a value"][1:]
+    assert [(row[0], row[1], row[2], row[3]) for row in rows] == [
+        ("power", "positive", "0", "0.900"), ("power", "negative", "0", "0.100"),
+        ("tradition", "positive", "10", "0.900"), ("tradition", "negative", "10", "0.100"),
+    ]  # fmt: skip
+    figure = re.search(r"<figcaption>Features that tell a value.*?</figure>", page.read_text(), re.DOTALL)[0]
+    assert len(re.findall(r"<title>\w+, chance: 0.50</title>", figure)) == 2
+
+
 def test_the_summary_is_computed(read):
     words = read.words()
-    assert "54 value neurons of power, benevolence, tradition among 240, from 12 situations a value" in words
+    assert (
+        "54 value neurons, 9 for each pole of power, benevolence, tradition, among 240, from 12 situations a value"
+        in words
+    )
     assert "36 of them (67%) differ by more than wording alone does" in words
     assert "Steered by neurons: answers move towards the asked pole by +0.50" in words
     assert "Random edits of the same size: 0.00, from 0.00 to 0.00." in words
@@ -234,6 +250,13 @@ def hostile(tmp_path_factory):
     shelf.profile(model, voices=(bad, "b"), framework=bad, values=tuple(f"{n}{bad}" for n in range(4))).save(
         folder / "profile"
     )
+    shelf.features(model, values[:2], bad).save(folder / "features")
+    whole = shelf.graph()
+    names = tuple(f"{number}{bad}" for number in range(len(whole.values)))
+    source = {"model": model, "framework": bad}
+    replace(whole, values=names, warnings=(bad,), source=source, rule={**whole.rule, "method": bad}).save(
+        folder / "graph"
+    )
     other = folder / "broken<script>alert(3)<"
     other.mkdir()
     (other / "manifest.json").write_text(json.dumps({"kind": bad, "sha256": {}}))
@@ -257,7 +280,7 @@ def test_text_of_models_and_judges_is_text(hostile, read):
 
 def test_the_same_results_give_the_same_bytes(runs, page, tmp_path):
     """A folder's results, newest first, and the same ones by name; any clock or order of a set would show."""
-    names = ("profile", "survey", "graph", "evaluation", "neurons")
+    names = ("features", "profile", "survey", "graph", "evaluation", "neurons")
     assert build_report([runs / name for name in names], tmp_path / "r.html").out.read_bytes() == page.read_bytes()
 
 

@@ -20,6 +20,7 @@ NAMES = {
     "graph": ["graph", "stability"],
     "survey": ["settings", "structure", "circle"],
     "profile": ["profile"],
+    "features": ["features"],
 }  # fmt: skip
 
 
