@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 SIGNS = {"positive": "+", "negative": "−"}
 _COSTS = (
-    ("failures", "failed answers", "share"),
-    ("log_perplexity_rise", "log-perplexity of answers", "rise"),
-    ("nll_rise", "held-out sentences, nats", "rise"),
+    ("failures", "failed answers, share", 0.2),
+    ("log_perplexity_rise", "log-perplexity, rise", 0.5),
+    ("nll_rise", "held-out text, nats lost", 0.5),
 )
+"""(figure, title, what its axis shows at least, so that next to nothing looks like it)."""
 
 
 def control_name(row: Row) -> str:
@@ -105,7 +106,7 @@ def cost_figure(tables: Tables, arm: str, place: int) -> Panels:
         groups[row["arm"], row["dose"]].append(row)
     doses = sorted({dose for _, dose in groups})
     panels = []
-    for name, title, unit in _COSTS:
+    for name, title, least in _COSTS:
         series = []
         for one in dict.fromkeys(row["arm"] for row in rows):
             y = [mean(row[name] for row in groups[one, dose]) for dose in doses if (one, dose) in groups]
@@ -119,7 +120,9 @@ def cost_figure(tables: Tables, arm: str, place: int) -> Panels:
             series.append(Series(label, role, (0.0, *doses), (start, *y), hints=hints,
                                  place=place if one == arm else 5 if "addition" in label else 6))  # fmt: skip
         if series:
-            panels.append(Panel(title, tuple(series), "dose", unit, x_ticks=(0.0, *doses)))
+            ys = [y for one in series for y in one.y if math.isfinite(y)]
+            reach = 1.05 * min(-0.1 * least, *ys), 1.05 * max(least, *ys)
+            panels.append(Panel(title, tuple(series), "dose", title, reach, (0.0, *doses)))
     table = tuple(
         (one, f"{dose:g}", *(plain(mean(row[name] for row in members), ".3f") for name, *_ in _COSTS),
          plain(mean(row["distinct_2"] for row in members)), signed(mean(row["yes_saying"] for row in members)),
