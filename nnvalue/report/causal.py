@@ -123,9 +123,8 @@ def graph_figure(graph: ValueGraph, framework: Framework | None) -> Arrows:
     )  # fmt: skip
     rest = (
         " In the table, weight is the direct effect for a unit of the cause, of other methods than effects a "
-        "standardised coefficient; "
-        f"comes back: share of {graph.resamples} bootstraps of roles; total effect: of steering the cause, 95 % over "
-        "roles."
+        f"standardised coefficient; comes back: share of {graph.resamples} bootstraps of roles; total effect: of "
+        "steering the cause, 95 % over roles."
     )
     note = "Values stand in the order of the theory's circle." if on_circle else (
         "Places say nothing: a circle is not defined for this framework."

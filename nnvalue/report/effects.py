@@ -70,9 +70,9 @@ def _dose_series(name: str, rows: Sequence[Row], place: int) -> Series:
         sign = SIGN[row["pole"]]
         low, high = sorted((sign * row["low"], sign * row["high"]))
         told = (
-            f"{row['arm']}, {short(row['value'])} {SIGNS[row['pole']]}, dose {row['dose']:g}: movement towards the "
-            "pole "
-            f"{interval(row['movement'], row['low'], row['high'])}, n = {row['n']}, failed {row['failures']:.2f}"
+            f"{row['arm']}, {short(row['value'])} {SIGNS[row['pole']]}, dose {row['dose']:g}: movement towards "
+            f"the pole {interval(row['movement'], row['low'], row['high'])}, n = {row['n']}, failed "
+            f"{row['failures']:.2f}"
         )
         points.append((sign * row["dose"], sign * row["movement"], low, high, told))
     points.sort(key=lambda point: point[0])

@@ -28,24 +28,23 @@ if TYPE_CHECKING:
     from nnvalue.evaluation import Effect, Evaluation, Tables
 
 DOSES = (
-    "Each panel is one value. The axis below is the dose: to the right towards the positive pole, to the left "
-    "towards the "
-    "negative one, and in the middle dose 0, the unsteered model. The curve is how far the stance of the same answers "
-    "moved, with 95 % intervals over situations. A value is steered where the curve leaves 0 and its controls stay "
-    "there."
+    "Each panel is one value. The axis below is the dose: to the right towards the positive pole, to the left towards "
+    "the negative one, and in the middle dose 0, the unsteered model. The curve is how far the stance of the same "
+    "answers moved, with 95 % intervals over situations. A value is steered where the curve leaves 0 and its controls "
+    "stay there."
 )
 COSTS = (
     "What the same doses do to the text. Lines near 0 cost nothing; the controls show what any edit of that size costs."
 )
 PARETO = (
-    "Up is more movement, right is more damage. The best arms stand at the upper left; figures beside marks are "
-    "doses. Ringed: no other arm and dose "
-    "is at least as good in movement, failures and likelihood at once and better in one."
+    "Up is more movement, right is more damage. The best arms stand at the upper left; figures beside marks are doses. "
+    "Ringed: no other arm and dose is at least as good in movement, failures and likelihood at once and better in one."
 )
 LEAKAGE = (
     "Rows are steered, columns measured. Framed cells are the target's own movement; colour elsewhere is leakage. On a "
     "circle of values, near ones should move along (blue) and opposite ones against (orange)."
 )
+_NOTES = 5
 
 
 @dataclass(frozen=True)
@@ -94,14 +93,20 @@ def evaluation_blocks(done: Evaluation, tables: Tables, budget: int = BUDGET) ->
     """What a part of the page on an evaluation shows."""
     figures = evaluation_figures(done, tables)
     design, arms = done.design, arms_of(tables)
-    blocks: list[Block] = [Words((
+    told = [
         f"{counted(len(arms), 'way')} of steering (arms), {counted(len(design.values), 'value')}, "
-        f"{counted(len(design.poles), 'pole')}, "
-        f"{design.situations} situations in each cell, temperature {design.temperature:g}, read by "
-        f"{done.facts['judge']['name']}. Movement is towards the asked pole, on a scale from −1 to 1.",
-        f"What steers was found on {design.locate_situations} situations a value of the split locate; everything is "
-        f"read on situations of the split {design.split}.",
-    )), _headlines(tables)]  # fmt: skip
+        f"{counted(len(design.poles), 'pole')}, {design.situations} situations in each cell, temperature "
+        f"{design.temperature:g}, read by {done.facts['judge']['name']}. Movement is towards the asked pole, on a "
+        "scale from −1 to 1."
+    ]
+    if any(arm.kind != "prompt" for arm in design.arms):
+        told.append(
+            f"What steers inside the model was found on situations of the split locate; all is read on {design.split}."
+        )
+    blocks: list[Block] = [Words(tuple(told)), _headlines(tables)]
+    if notes := tuple(done.facts["notes"]):
+        rest = (Fold(f"{counted(len(notes) - _NOTES, 'note')} more", (Words(notes[_NOTES:]),)),)
+        blocks += [Notice(("What was left out, and why:", *notes[:_NOTES])), *(rest if len(notes) > _NOTES else ())]
     for arm in arms:
         blocks.append(Picture(figures[f"dose-response {arm}"], DOSES if arm == arms[0] else ""))
         blocks.append(Picture(figures[f"cost {arm}"], COSTS if arm == arms[0] else ""))
@@ -110,8 +115,6 @@ def evaluation_blocks(done: Evaluation, tables: Tables, budget: int = BUDGET) ->
     blocks += _leaks(tables, figures)
     if (texts := texts_block(done, tables, budget)) is not None:
         blocks.append(texts)
-    if done.facts["notes"]:
-        blocks.append(Fold("What was left out, and why", (Words(tuple(done.facts["notes"])),)))
     return blocks + _absent(done, tables)
 
 

@@ -39,9 +39,8 @@ def neuron_blocks(found: ValueNeurons, framework: Framework | None) -> list[Bloc
     settings = found.config["settings"]
     words = [
         f"{len(found):,} value neurons of {counted(len(found.values), 'value')}, out of {found.layers} layers × "
-        f"{found.width:,} "
-        f"= {found.layers * found.width:,} neurons; {describe_selection(settings['selection'])}, ranked by "
-        f"{settings['method']}.",
+        f"{found.width:,} = {found.layers * found.width:,} neurons; {describe_selection(settings['selection'])}, "
+        f"ranked by {settings['method']}.",
         *significance_in_words(found), *crossed_in_words(found),
     ]  # fmt: skip
     blocks: list[Block] = [Words(tuple(words)), Picture(figures["neurons"], HOW_TO_READ)]

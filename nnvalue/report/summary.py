@@ -88,9 +88,8 @@ def _neurons(found: Any) -> list[str]:
     each = f"{sizes[0]}" if len(set(sizes)) == 1 else f"{min(sizes)} to {max(sizes)}"
     said = (
         f"Located: {len(found):,} value neurons, {each} for each pole of "
-        f"{listed([short(one) for one in found.values], 4)}, "
-        f"among {total:,}, from {asked} situations a value, each put to the model as somebody who holds the value "
-        "and as its opposite"
+        f"{listed([short(one) for one in found.values], 4)}, among {total:,}, from {asked} situations a value, each "
+        "put to the model as somebody who holds the value and as its opposite"
     )
     if rs:
         said += f"; two halves of the texts rank neurons alike (r = {min(rs):.2f} at least)"
@@ -110,9 +109,8 @@ def _evaluation(done: Any, tables: Any) -> list[str]:
         said.append(
             f"Steered by {one.arm}: answers move towards the asked pole by "
             f"{interval(one.moved.mean, one.moved.low, one.moved.high)} on a scale from −1 to 1, "
-            f"{_spread(one.cells)} over "
-            f"{len(one.cells)} pairs of a value and a pole; in {one.beyond} of them the interval lies above 0. "
-            f"{random}."
+            f"{_spread(one.cells)} over {len(one.cells)} pairs of a value and a pole; in {one.beyond} of them the "
+            f"interval lies above 0. {random}."
         )
     return said
 
