@@ -99,7 +99,7 @@ def evaluation_blocks(done: Evaluation, tables: Tables, budget: int = BUDGET) ->
         f"{design.temperature:g}, read by {done.facts['judge']['name']}. Movement is towards the asked pole, on a "
         "scale from −1 to 1."
     ]
-    if any(arm.kind != "prompt" for arm in design.arms):
+    if any(arm.kind in ("neurons", "direction", "features") for arm in design.arms):
         told.append(
             f"What steers inside the model was found on situations of the split locate; all is read on {design.split}."
         )

@@ -104,7 +104,7 @@ def render(gathered: Gathered, title: str | None = None, text_budget: int = BUDG
         kinds=_counted(gathered.results), problems=problems, absent=absent(gathered), runs=runs_table(gathered.results),
         sections=sections,
     )  # fmt: skip
-    return page.encode(), problems
+    return page.encode(errors="replace"), problems  # half a surrogate pair, out of a JSON file, is no text
 
 
 def _summary(gathered: Gathered, known: Mapping[Path, Any]) -> list[str]:

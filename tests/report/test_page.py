@@ -260,7 +260,7 @@ def hostile(tmp_path_factory):
     other = folder / "broken<script>alert(3)<"
     other.mkdir()
     (other / "manifest.json").write_text(json.dumps({"kind": bad, "sha256": {}}))
-    return build_report([folder], folder.parent / "hostile.html", title=bad).out
+    return build_report([folder], folder.parent / "hostile.html", title=f"{bad}\ud800\0").out
 
 
 def test_text_of_models_and_judges_is_text(hostile, read):
