@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pyarrow.parquet
 import pytest
 
 from nnvalue.errors import InvalidInputError, UnknownNameError
@@ -42,6 +43,26 @@ def test_the_figures_are_those_of_the_page(runs, page, tmp_path):
     told = re.findall(r"<!-- ([+−]\d\.\d\d) -->", drawn)
     svg = re.search(r"<figcaption>What else moves, in text: prompt.*?<svg.*?</svg>", page.read_text(), re.DOTALL)[0]
     assert sorted(told) == sorted(re.findall(r">([+−]\d\.\d\d)</text>", svg)) == sorted(["+0.60", "−0.10"] * 2)
+
+
+def test_the_negative_pole_lies_to_the_left_and_below(runs):
+    """Movement is towards the asked pole; on the curve it is the stance's own, so that it rises through dose 0."""
+    rows = pyarrow.parquet.read_table(runs / "evaluation" / "answers.parquet").to_pylist()
+    base = {row["situation"]: row["stance"] for row in rows if row["arm"] == "unsteered"}
+    for panel in figures_of(runs / "evaluation")["dose-response neurons"].panels:
+        (series,) = (one for one in panel.series if one.role == "effect")
+        assert series.x == (-2, -1, 0, 1, 2)
+        for x, y, low, high in zip(series.x, series.y, series.low, series.high, strict=True):
+            pole = "positive" if x > 0 else "negative"
+            changed = [
+                row["stance"] - base[row["situation"]]
+                for row in rows
+                if row["arm"] == "neurons"
+                and row["value"] == row["measured"] == panel.title
+                and (row["pole"], row["dose"]) == (pole, abs(x))
+            ]
+            assert y == pytest.approx(sum(changed) / len(changed) if changed else 0)
+            assert low <= y <= high
 
 
 def test_a_pdf_has_its_fonts_in_it_and_comes_out_the_same_twice(runs, tmp_path):
