@@ -119,10 +119,13 @@ def test_the_front_is_what_nothing_beats(read):
     assert {row[5] for row in rows} == {"yes", "no"}
 
 
-def test_leakage_is_the_movement_of_the_others(read):
+def test_leakage_is_the_movement_of_the_others(read, page):
     rows = {row[0]: row for row in read.tables["What else moves, in text: prompt"][1:]}
     assert (rows["power"][1], rows["power"][2]) == ("+0.60", "−0.10")
     assert (rows["benevolence"][1], rows["benevolence"][2]) == ("−0.10", "+0.60")
+    drawn = re.search(r"<figcaption>What else moves, in text: prompt.*?</svg>", page.read_text(), re.DOTALL)[0]
+    framed = re.findall(r'<rect [^>]*class="\w+ own"/>.*?<title>(.*?)</title>', drawn)
+    assert framed == [f"steering {one} moves {one} by +0.600 (its own)" for one in ("power", "benevolence")]
 
 
 def test_every_answer_at_the_headline_dose_stands_beside_the_unsteered_one(page):
@@ -176,7 +179,7 @@ def test_a_graph_comes_with_frequencies_chance_and_dashes(page, read, runs):
     assert number(halves["halves of roles, edges"][3]) == pytest.approx(data["by_role"]["skeleton_chance"], abs=0.0051)
 
 
-def test_structure_stands_beside_chance_and_the_human_ceiling(read):
+def test_structure_stands_beside_chance_and_the_human_ceiling(read, page):
     rows = {row[0]: row for row in read.tables["Like the circle, like people?"][1:]}
     scores = shelf.survey().value_scores()[0]
     centred = scores - scores.mean(1, keepdims=True)
@@ -187,6 +190,12 @@ def test_structure_stands_beside_chance_and_the_human_ceiling(read):
     assert number(template[1]) == pytest.approx(wanted, abs=0.0051)
     assert template[4] == "0.78 – 0.87"  # published samples by the same formula, docs/causal.md
     assert abs(number(template[2])) < 0.1
+    hint = re.search(
+        r"r with the circle&#39;s template, cos\(distance\), shuffled names \(chance\): (.*?)<", page.read_text()
+    )
+    low, high = map(number, re.findall(r"[−\d.]+", hint[1])[1:])
+    assert (low + high) / 2 == pytest.approx(number(template[2]), abs=0.011)
+    assert high - low > 0.3  # four standard deviations of r over 45 pairs of ten shuffled values
 
 
 def test_features_stand_beside_chance(read, page):
