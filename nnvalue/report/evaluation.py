@@ -96,8 +96,8 @@ def evaluation_blocks(done: Evaluation, tables: Tables, budget: int = BUDGET) ->
     told = [
         f"{counted(len(arms), 'way')} of steering (arms), {counted(len(design.values), 'value')}, "
         f"{counted(len(design.poles), 'pole')}, {design.situations} situations in each cell, temperature "
-        f"{design.temperature:g}, read by {done.facts['judge']['name']}. Movement is towards the asked pole, on a "
-        "scale from −1 to 1."
+        f"{design.temperature:g}, read by {done.facts['judge']['name']}. Movement is how far an answer's "
+        "stance, −1 to 1, went towards the asked pole."
     ]
     if any(arm.kind in ("neurons", "direction", "features") for arm in design.arms):
         told.append(

@@ -107,10 +107,9 @@ def _evaluation(done: Any, tables: Any) -> list[str]:
             f"Random edits of the same size: {signed(mean(one.random))}, {_spread(one.random)}"
         )  # fmt: skip
         said.append(
-            f"Steered by {one.arm}: answers move towards the asked pole by "
-            f"{interval(one.moved.mean, one.moved.low, one.moved.high)} on a scale from −1 to 1, "
-            f"{_spread(one.cells)} over {len(one.cells)} pairs of a value and a pole; in {one.beyond} of them the "
-            f"interval lies above 0. {random}."
+            f"Steered by {one.arm}: the stance of answers, −1 to 1, moves towards the asked pole by "
+            f"{interval(one.moved.mean, one.moved.low, one.moved.high)}, {_spread(one.cells)} over {len(one.cells)} "
+            f"pairs of a value and a pole; in {one.beyond} of them the interval lies above 0. {random}."
         )
     return said
 

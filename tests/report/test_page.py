@@ -215,7 +215,7 @@ def test_the_summary_is_computed(read):
         in words
     )
     assert "36 of them (67%) differ by more than wording alone does" in words
-    assert "Steered by neurons: answers move towards the asked pole by +0.50" in words
+    assert "Steered by neurons: the stance of answers, −1 to 1, moves towards the asked pole by +0.50 [" in words
     assert "Random edits of the same size: 0.00, from 0.00 to 0.00." in words
 
 
