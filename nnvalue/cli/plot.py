@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from nnvalue.cli.examples import examples
+from nnvalue.cli.terminal import print_json
 
-@click.command("plot")
+
+@click.command(
+    "plot",
+    epilog=examples(
+        "nnvalue plot runs/power",
+        "nnvalue plot runs/power --figure neurons --format pdf -o neurons.pdf",
+    ),
+)
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option("--figure", metavar="NAME", help="Which one; without it, those that the result has are listed.")
 @click.option("--format", "kind", type=click.Choice(("pdf", "svg", "png")), help="[default: as FILE ends, else pdf]")
@@ -20,19 +28,17 @@ def command(
 ) -> None:  # fmt: skip
     """Draw a figure of a RESULT for a paper, from the data that nnvalue report shows.
 
-    \b
-    nnvalue plot runs/power                     # which figures there are
-    nnvalue plot runs/power --figure neurons --format pdf -o neurons.pdf
+    Without --figure it lists those that the result has.
 
     Needs matplotlib: pip install 'nnvalue[plots]'. Fonts are embedded as such, so that text in a PDF stays text.
-    """  # noqa: D301 - click wants the character, so that lines stay lines
+    """
     from nnvalue.report import draw_figure, figures_of
     from nnvalue.report.plots import chosen
 
     figures = figures_of(result)
     if figure is None:
         if as_json:
-            click.echo(json.dumps({"figures": {name: one.title for name, one in figures.items()}}, ensure_ascii=False))
+            print_json({"figures": {name: one.title for name, one in figures.items()}})
             return
         for name, one in figures.items():
             click.echo(f"{name}: {one.title}")
@@ -47,6 +53,6 @@ def command(
         raise click.UsageError(f"{out.name} does not end in .{kind}; give one of --format and the ending, or the same.")
     path = draw_figure(picked, out, columns=columns)
     if as_json:
-        click.echo(json.dumps({"figure": picked.title, "out": str(path)}, ensure_ascii=False))
+        print_json({"figure": picked.title, "out": str(path)})
         return
     click.echo(f"Written to {path}.")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from nnvalue.cli.examples import examples
+from nnvalue.cli.terminal import print_json
 
-@click.command("report")
+
+@click.command(
+    "report",
+    epilog=examples(
+        "nnvalue report",
+        "nnvalue report runs/power runs/survey runs/survey.effects -o power.html",
+    ),
+)
 @click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULT]...")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True, help="The file."
@@ -19,20 +27,16 @@ import click
 def command(results: tuple[Path, ...], out: Path, title: str | None, overwrite: bool, as_json: bool) -> None:
     """Show RESULTs on one page: folders that nnvalue wrote, or folders of them; all in runs by default.
 
-    \b
-    nnvalue locate && nnvalue evaluate --preset quick && nnvalue report
-    nnvalue report runs/power runs/survey runs/survey.effects -o power.html
-
     The page is one file that opens from disk and asks for nothing from a network. What is damaged or missing is told on
     it and on stderr, and the rest is shown.
-    """  # noqa: D301 - click wants the character, so that lines stay lines
+    """
     from nnvalue.report import build_report
 
     made = build_report(results or None, out, title=title, overwrite=overwrite)
     for problem in made.problems:
         click.echo(f"{problem.where}: {problem.what} {problem.todo}", err=True)
     if as_json:
-        click.echo(json.dumps(made.as_json(), ensure_ascii=False))
+        print_json(made.as_json())
         return
     for folder, kind in made.shown:
         click.echo(f"{kind}: {folder}")

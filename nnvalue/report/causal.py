@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnvalue.causal import Structure, read_reference, structure
-from nnvalue.errors import NnvalueError
+from nnvalue.errors import InvalidInputError, NnvalueError
 from nnvalue.report.blocks import Block, Notice, Picture, Words
 from nnvalue.report.figures import (
     Arrow,
@@ -142,9 +142,10 @@ def edge_table(graph: ValueGraph) -> Table:
     rows = []
     for edge in graph.edges():
         i, j = graph.values.index(edge.cause), graph.values.index(edge.effect)
-        total = "—" if graph.total is None else (
-            f"{signed(graph.total[i, j])} [{signed(graph.total_low[i, j])}, {signed(graph.total_high[i, j])}]"
-        )  # fmt: skip
+        total = "—"
+        if graph.total is not None and graph.total_low is not None and graph.total_high is not None:
+            low, high = graph.total_low[i, j], graph.total_high[i, j]
+            total = f"{signed(graph.total[i, j])} [{signed(low)}, {signed(high)}]"
         rows.append(
             (short(edge.cause), edge.kind, short(edge.effect), signed(edge.weight), f"{edge.edge_frequency:.2f}",
              f"{edge.arrow_frequency:.2f}", total)
@@ -220,7 +221,7 @@ def survey_figures(
     if isinstance(found, Structure):
         if found.measures or found.people:
             made["structure"] = structure_figure(found)
-        if found.points is not None:
+        if found.points is not None and framework is not None:
             made["circle"] = circle_figure(found, framework)
     return made
 
@@ -308,7 +309,9 @@ def structure_figure(found: Structure) -> Dots:
 
 
 def circle_figure(found: Structure, framework: Framework) -> Circle:
-    """Values where an MDS puts them, turned onto the circle."""
+    """Values where an MDS puts them, turned onto the circle. Raises InvalidInputError for a structure without one."""
+    if found.points is None or found.angles is None:
+        raise InvalidInputError(f"There is no circle to draw: {found.why}.")
     angles = np.radians([framework.angle(value) for value in found.values])
     theory = np.column_stack([np.cos(angles), np.sin(angles)])
     off = [(float(one) - framework.angle(value) + 180) % 360 - 180 for one, value in

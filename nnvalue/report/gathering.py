@@ -134,7 +134,7 @@ def _opened(folder: Path) -> tuple[str, Any]:
         files = read_folder(folder, kind)
         config = next((name for name in ("config.json", "cfg.json") if name in files), None)
         return kind, read_json(folder / config) if config else {}
-    if kind not in _OPENERS:
+    if kind is None or kind not in _OPENERS:
         told = "Its manifest cannot be read." if kind is None else f"It is of a kind that is not known: {kind}."
         raise InvalidInputError(told)
     return kind, _OPENERS[kind](folder)

@@ -66,7 +66,7 @@ def neuron_blocks(found: ValueNeurons, framework: Framework | None) -> list[Bloc
 
 def ordered(values: Sequence[str], framework: Framework | None) -> list[str]:
     """Values in circular order where they have places on a circle, else as they are."""
-    if not _on_circle(values, framework):
+    if framework is None or not _on_circle(values, framework):
         return list(values)
     return sorted(values, key=lambda value: framework.angle(value))
 
@@ -92,7 +92,8 @@ def layers_figure(found: ValueNeurons, framework: Framework | None) -> HeatMap:
     columns = tuple(
         f"{start}" if share == 1 else f"{start}–{min(start + share, found.layers) - 1}" for start in starts
     )  # fmt: skip
-    rows, cells, hints, table, beside = [], [], [], [], {"r": [], "A/A bar": [], "called": []}
+    rows, cells, hints, table = [], [], [], []
+    beside: dict[str, list[str]] = {"r": [], "A/A bar": [], "called": []}
     for value in values:
         for pole in POLES:
             counts = found.by_layer(value, pole)

@@ -18,7 +18,7 @@ from nnvalue.report.papers import paint, paint_arrows, paint_circle, paint_heat_
 from nnvalue.values import Framework
 
 FORMATS = (".svg", ".png", ".pdf")
-_SETTINGS = {"svg.hashsalt": "nnvalue", "pdf.fonttype": 42, "ps.fonttype": 42}
+_SETTINGS: Any = {"svg.hashsalt": "nnvalue", "pdf.fonttype": 42, "ps.fonttype": 42}
 """Fonts in a PDF are TrueType, which journals ask for."""
 
 

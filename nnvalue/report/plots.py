@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from nnvalue.artifacts import kind_of
 from nnvalue.errors import InvalidInputError, UnknownNameError
@@ -13,8 +15,9 @@ from nnvalue.report.gathering import Result, gather
 from nnvalue.report.neurons import neuron_figures
 from nnvalue.report.page import framework_of
 from nnvalue.report.profile import feature_figures, profile_figures
+from nnvalue.values import Framework
 
-MAKERS = {
+MAKERS: dict[str, Callable[[Any, Framework | None], dict[str, Figure]]] = {
     "value-neurons": neuron_figures, "graph": graph_figures, "survey": survey_figures, "profile": profile_figures,
     "value-features": feature_figures,
 }  # fmt: skip

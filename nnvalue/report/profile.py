@@ -71,11 +71,11 @@ def profile_figure(profile: ValueProfile, framework: Framework | None) -> Dots:
         for one in against_people(profile)[:1]:
             series.append(DotSeries(f"people's means ({one.sample})", "unsteered", tuple(one.means[at].tolist())))
     for row, voice in enumerate(profile.voices[:_VOICES]):
-        arrays = (getattr(profile, name)[row, at].tolist() for name in ("scores", "low", "high"))
-        series.append(DotSeries(voice, "effect", *map(tuple, arrays), place=row))
+        score, low, high = (tuple(getattr(profile, name)[row, at].tolist()) for name in ("scores", "low", "high"))
+        series.append(DotSeries(voice, "effect", score, low, high, place=row))
     rows = tuple(
         (short(value), voice,
-         interval(*(float(getattr(profile, name)[row, place]) for name in ("scores", "low", "high"))),
+         interval(float(profile.scores[row, place]), float(profile.low[row, place]), float(profile.high[row, place])),
          str(int(profile.n[row, place])))
         for row, voice in enumerate(profile.voices[:_IN_TABLE]) for value, place in zip(values, at, strict=True)
     )  # fmt: skip

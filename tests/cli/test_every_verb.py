@@ -45,6 +45,8 @@ LINES = {
     "structure": "structure asked --permutations 99",
     "side-effects": "side-effects asked --permutations 99 --ways 2",
     "inspect": "inspect neurons",
+    "report": "report neurons asked -o page.html",
+    "plot": "plot neurons --figure neurons --format svg",
     "bake": "bake --neurons neurons --value power --out baked",
     "data build": "data build --framework mine.yaml --out built --endpoint URL --llm scribe --situations 10 "
     "--descriptions 4",
