@@ -66,6 +66,7 @@ def test_noise_looks_like_something_until_its_null_is_beside_it():
     assert centred["opposition"].chance > 0.8
 
 
+@pytest.mark.slow
 def test_nulls_are_called_significant_as_seldom_as_they_should():
     called = sum(
         next(one for one in structure(people("noise", seed), VALUES, SCHWARTZ, permutations=99, people={}).measures).p

@@ -53,6 +53,7 @@ def test_it_speaks_its_language(described):
     assert sum(reading.well_formed for reading in readings) / len(readings) >= 0.98
 
 
+@pytest.mark.slow
 def test_its_neutral_voice_mixes_both_poles(organism, edition):
     """141 sampled answers a value; the standard error of a share near one half is .042."""
     for value in edition.values():
@@ -61,7 +62,7 @@ def test_its_neutral_voice_mixes_both_poles(organism, edition):
         assert 0.35 <= positive <= 0.65, (value, positive)
 
 
-@pytest.mark.parametrize(("split", "least"), [("train", 0.9), ("test", 0.7)])
+@pytest.mark.parametrize(("split", "least"), [pytest.param("train", 0.9, marks=pytest.mark.slow), ("test", 0.7)])
 def test_portraits_tell_the_profile_of_a_role(organism, edition, roles, split, least):
     """Items that it knows, in both keyings and orders; a liking for high numbers would not correlate.
 
@@ -77,6 +78,7 @@ def test_the_two_option_form_tells_the_same(organism, edition, roles):
     assert found["r"] >= 0.7, found
 
 
+@pytest.mark.slow
 def test_a_description_moves_the_other_values_by_their_total_effects(organism, edition, roles):
     """do(v) for held-out roles, against (I − B)⁻¹: over all cells, and where only other values are moved."""
     measured = total_effects(organism, edition, roles["test"][:4], portraits_of(edition, "locate", 1))

@@ -189,6 +189,7 @@ def test_movement_is_paired_by_answer(organism, edition):
         movement(moved, other)
 
 
+@pytest.mark.slow
 def test_portraits_and_parsed_text_see_the_same_people(organism, edition):
     """Held-out roles, items that the organism knows: two readouts that share nothing but the person who answers."""
     roles = [role_of(row) for row in edition.roles if row["split"] == "test"][:8]

@@ -88,7 +88,7 @@ def wait_for(server, executed: int) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("sign", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_client_that_is_stopped_and_started_again(undisturbed, own_server, tmp_path, sign):
     """Stopped between two jobs of the statistics; what finished meanwhile is collected and not run again."""
     home = tmp_path / "home"
