@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnvalue.evaluation.design import UNSTEERED
+from nnvalue.report.arms import NO_HARMLESS
 from nnvalue.report.blocks import Answer, Exchange, Exchanges, Texts
 from nnvalue.report.effects import SIGNS, control_name, control_role, mean
 from nnvalue.report.figures import short, signed
@@ -20,8 +21,7 @@ BUDGET = 700_000
 _FRAME = 520  # what stands about an exchange, beside its texts
 _LEAD = (
     "Every row is one situation: what the model says unsteered (dose 0), steered, and with the same edits at random "
-    "places. The number is the judged stance, from −1 (against the value) over 0 to 1 (for it). An answer that cannot "
-    "be read counts as 0 and is marked."
+    "places, where there is such a control. The number is the stance, from −1 (against the value) over 0 to 1 (for it)"
 )
 
 
@@ -43,7 +43,31 @@ def texts_block(done: Evaluation, tables: Tables, budget: int = BUDGET) -> Texts
     )  # fmt: skip
     if not asked:
         note += " The dataset's own questions are not at hand here, so situations are named by their ids."
-    return Texts(groups, _LEAD, note)
+    return Texts(groups, _lead(done), note)
+
+
+def _lead(done: Evaluation) -> str:
+    """How to read answers: who told their stances, and of what became 0."""
+    judge = done.facts["judge"]
+    zeros = [row for row in done.answers if row["stance"] == 0]
+    broken = sum(row["outcome"] != "answered" for row in zeros)
+    if judge["kind"] != "parser":
+        return (
+            f"{_LEAD}, told by the judge {judge['name']}. Of the {len(zeros):,} answers with a stance of 0, {broken:,} "
+            "cannot be read or were refused, and are marked; the others are neither for nor against."
+        )
+    other = sum(row["outcome"] == "answered" and not _about_target(row, done) for row in zeros)
+    return (
+        f"{_LEAD}, known from the parser of the organism's grammar, not judged: the organism speaks an artificial "
+        f"language. Of the {len(zeros):,} answers with a stance of 0, {other:,} are about another value than was asked "
+        f"for; {broken:,} cannot be read, and are marked."
+    )
+
+
+def _about_target(row: Row, done: Evaluation) -> bool:
+    """Whether the parser found an answer to be about the value that was measured."""
+    about = str(row["parse"]).removeprefix("about ").split(",")[0]
+    return about in done.framework.members(row["measured"])
 
 
 def _situations(done: Evaluation) -> dict[str, str]:
@@ -123,7 +147,7 @@ def _group(trend: Row, made: Sequence[Exchange], whole: int, tables: Tables) -> 
         row for row in tables.effects
         if all(row[key] == trend[key] for key in ("arm", "value", "pole")) and row["dose"] == trend["headline_dose"]
     )  # fmt: skip
-    harm = "" if trend["harmless"] else ", no dose without .05 more failures"
+    harm = "" if trend["harmless"] else f"; {NO_HARMLESS}"
     told = f"moved {signed(row['movement'])} towards the pole, failed {mean([row['failures']]):.2f}{harm}"
     title = f"{_who(trend)}: {short(trend['value'])} {SIGNS[trend['pole']]}"
     return Exchanges(title, trend["arm"], trend["value"], trend["pole"], told, tuple(made), whole)

@@ -24,7 +24,9 @@ from nnvalue.report.svg import (
     whole,
 )
 
-_SEEN = 0.5
+SEEN = 0.5
+"""The share of resamples below which an arrow is dashed."""
+_LONG = 24
 _Map = Callable[[float], float]
 
 
@@ -101,7 +103,7 @@ def _cell(figure: HeatMap, row: int, column: int, x: float, y: float, wide: floa
     return hinted(box, figure.hints[row][column])
 
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 10.0, 8.0, 34.0
+_RIGHT, _TOP, _BOTTOM = 10.0, 8.0, 38.0
 
 
 def panels(figure: Panels, name: str) -> Markup:
@@ -116,28 +118,29 @@ def panels(figure: Panels, name: str) -> Markup:
 
 def panel(one: Panel, figure: Panels, name: str) -> Markup:
     """One pair of axes."""
-    width, height = (420.0, 290.0) if figure.wide else (220.0, 168.0)
+    width, height, left = (420.0, 290.0, 66.0) if figure.wide else (300.0, 220.0, 48.0)
     xs = [x for series in one.series for x in series.x]
     ys = [y for series in one.series for y in (*series.y, *series.low, *series.high) if np.isfinite(y)]
     x_low, x_high = svg.ends(xs, 0.06)
     y_low, y_high = one.y_range or svg.ends([*ys, 0.0], 0.08)
-    ax, bx = linear(x_low, x_high, _LEFT, width - _RIGHT)
+    ax, bx = linear(x_low, x_high, left, width - _RIGHT)
     ay, by = linear(y_low, y_high, height - _BOTTOM, _TOP)
     body = []
-    for tick in ticks(y_low, y_high, 5 if figure.wide else 4):
+    for tick in ticks(y_low, y_high, 8):
         y = ay + by * tick
-        body += [line(_LEFT, y, width - _RIGHT, y, "zero" if tick == 0 else "grid"),
-                 text(_LEFT - 5, y + 3.5, svg.told(tick), "tick", "end")]  # fmt: skip
-    shown = _roomy(one.x_ticks, bx) if one.x_ticks else ticks(x_low, x_high, 6 if figure.wide else 4)
+        body += [line(left, y, width - _RIGHT, y, "zero" if tick == 0 else "grid"),
+                 text(left - 5, y + 3.5, svg.told(tick), "tick", "end")]  # fmt: skip
+    letter = 7.8 if figure.wide else 7.0  # as the style sheet has them
+    shown = _roomy(one.x_ticks, bx, letter) if one.x_ticks else ticks(x_low, x_high, 6 if figure.wide else 4)
     for tick in shown:
         x = ax + bx * tick
         body += [line(x, height - _BOTTOM, x, height - _BOTTOM + 4, "axis-line"),
                  text(x, height - _BOTTOM + 15, svg.told(tick), "tick", "middle")]  # fmt: skip
-    body.append(line(_LEFT, height - _BOTTOM, width - _RIGHT, height - _BOTTOM, "axis-line"))
-    body.append(text((_LEFT + width - _RIGHT) / 2, height - 4, one.x_name, "axis", "middle"))
+    body.append(line(left, height - _BOTTOM, width - _RIGHT, height - _BOTTOM, "axis-line"))
+    body.append(text((left + width - _RIGHT) / 2, height - 4, one.x_name, "axis", "middle"))
     if figure.wide:
         body.append(
-            Markup('<text transform="translate(11 {}) rotate(-90)" class="axis" text-anchor="middle">{}</text>').format(
+            Markup('<text transform="translate(14 {}) rotate(-90)" class="axis" text-anchor="middle">{}</text>').format(
                 number((_TOP + height - _BOTTOM) / 2), one.y_name
             )
         )
@@ -174,12 +177,12 @@ def _series(series: Series, at_x: _Map, at_y: _Map) -> list[Markup]:
     return body
 
 
-def _roomy(marks: tuple[float, ...], scale: float) -> list[float]:
+def _roomy(marks: tuple[float, ...], scale: float, letter: float) -> list[float]:
     """Those of some ticks whose labels do not lie on each other; 0 and the ends come first."""
     kept: list[float] = []
     for tick in sorted(marks, key=lambda one: (one != 0, one not in (min(marks), max(marks)), -abs(one))):
-        long = len(svg.told(tick)) * 6.2
-        if all(abs(tick - other) * scale > (long + len(svg.told(other)) * 6.2) / 2 + 3 for other in kept):
+        long = len(svg.told(tick)) * letter
+        if all(abs(tick - other) * scale > (long + len(svg.told(other)) * letter) / 2 + 3 for other in kept):
             kept.append(tick)
     return sorted(kept)
 
@@ -192,10 +195,10 @@ def _labels(one: Panel, width: float, at_x: _Map, at_y: _Map) -> list[Markup]:
         for x_, y_, name in zip(series.x, series.y, series.labels, strict=False):
             if not name:
                 continue
-            x, y, long = at_x(x_), at_y(y_), len(name) * 5.6
+            x, y, long = at_x(x_), at_y(y_), len(name) * 7.8
             right = x + 12 + long < width
             start = x + 11 if right else x - 11 - long
-            if all(abs(y - other) > 11 or start > end or start + long < begin for begin, end, other in taken):
+            if all(abs(y - other) > 14 or start > end or start + long < begin for begin, end, other in taken):
                 taken.append((start, start + long, y))
                 body.append(text(x + 11 if right else x - 11, y + 4, name, "tick", "" if right else "end"))
     return body
@@ -214,7 +217,10 @@ def dots(figure: Dots, name: str) -> Markup:
     """Rows of marks with intervals on one axis."""
     labels = [short(one) for one in figure.rows]
     effects = sum(series.role == "effect" for series in figure.series)
-    left, plot, tall, head = max(map(len, labels), default=0) * LETTER + 16, 400.0, max(27.0, 11.0 * effects + 7), 8.0
+    longest = max(map(len, labels), default=0)
+    above = longest > _LONG  # such labels stand over their rows, so that they leave room for the figures beside them
+    left, plot, tall, head = (14.0, 320.0, 38.0, 8.0) if above else (longest * LETTER + 16, 400.0, 27.0, 8.0)
+    tall = max(tall, 11.0 * effects + (18 if above else 7))
     ends = [one for series in figure.series for one in (*series.values, *series.low, *series.high)]
     low, high = figure.x_range or svg.ends([*ends, 0.0], 0.05)
     a, b = linear(low, high, left, left + plot)
@@ -226,14 +232,17 @@ def dots(figure: Dots, name: str) -> Markup:
                  text(x, bottom + 15, svg.told(tick), "tick", "middle")]  # fmt: skip
     body.append(text(left + plot / 2, bottom + 32, figure.x_name, "axis", "middle"))
     for row, label in enumerate(labels):
-        middle = head + (row + 0.5) * tall
-        body.append(text(left - 10, middle + 4, label, "label", "end"))
+        top = head + row * tall
+        middle = top + tall / 2 + (7 if above else 0)
+        body.append(
+            text(left, top + 12, label, "label") if above else text(left - 10, middle + 4, label, "label", "end")
+        )
         if row:
-            body.append(line(left, middle - tall / 2, left + plot, middle - tall / 2, "grid"))
+            body.append(line(left, top, left + plot, top, "grid"))
         for series in sorted(figure.series, key=lambda one: one.role == "effect"):
             lower = 11.0 * (series.place - (effects - 1) / 2) if series.role == "effect" else 0.0
             body.append(_dot(series, row, label, middle + lower, lambda x: a + b * x))
-    return whole(name, figure.title, figure.told, left + plot + 16, bottom + 40, body)
+    return whole(name, figure.title, figure.told, max(left + plot, longest * 6.1 * above) + 16, bottom + 40, body)
 
 
 def _dot(series: DotSeries, row: int, label: str, y: float, at: _Map) -> Markup:
@@ -286,7 +295,7 @@ def arrow(edge: Arrow, at: dict[str, tuple[float, float]], largest: float) -> Ma
     length = math.hypot(x2 - x1, y2 - y1) or 1.0
     ux, uy = (x2 - x1) / length, (y2 - y1) / length
     heavy = 1.2 + 4.0 * abs(edge.weight) / largest
-    kind = f"edge {'up' if edge.weight >= 0 else 'down'}{'' if edge.frequency >= _SEEN else ' rare'}"
+    kind = f"edge {'up' if edge.weight >= 0 else 'down'}{'' if edge.frequency >= SEEN else ' rare'}"
     to_head = edge.kind in ("→", "↔", "o→")
     head = 7 + 1.6 * heavy
     start, end = 9.0 + (head if edge.kind == "↔" else 0), 9.0 + (head if to_head else 0)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnvalue.evaluation import pareto_front
-from nnvalue.evaluation.leakage import MOVED
 from nnvalue.report.figures import HeatMap, Panel, Panels, Series, Table, counted, interval, plain, rate, short, signed
 from nnvalue.values import SIGN, Framework
 
@@ -19,12 +18,17 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 SIGNS = {"positive": "+", "negative": "−"}
+HELD_OUT = "held-out loss, nats"
+"""One name for what held-out sentences lose, everywhere."""
+MOVEMENT = "movement (−2 to 2)"
+NO_CONTROL = "No control was run for {}: random edits of its size are not known."
 _COSTS = (
     ("failures", "failed answers, share", 0.2),
     ("log_perplexity_rise", "log-perplexity, rise", 0.5),
-    ("nll_rise", "held-out text, nats lost", 0.5),
+    ("nll_rise", HELD_OUT, 0.5),
 )
 """(figure, title, what its axis shows at least, so that next to nothing looks like it)."""
+_TITLES = {name: title for name, title, _ in _COSTS}
 
 
 def control_name(row: Row) -> str:
@@ -53,13 +57,14 @@ def dose_response_figure(tables: Tables, arm: str, place: int) -> Panels:
             for name in dict.fromkeys(row["arm"] for row in mine)
         )
         ticks = tuple(sorted({x for one in series for x in one.x if one.role == "effect"}))
-        panels.append(Panel(short(value), series, "dose, towards − or +", "movement", reach, ticks))
+        panels.append(Panel(short(value), series, "dose, towards − or +", MOVEMENT, reach, ticks))
     head = ("value", "pole", "dose", arm, "q", "random", "against random", "failed", "unsteered")
+    note = "" if any(row["control_of"] for row in rows) else NO_CONTROL.format(arm)
     return Panels(
         f"Dose and response: {arm}",
         f"How far the stance of answers moves at every dose of {arm}, for {counted(len(values), 'value')}, beside "
         "its controls.",
-        Table(head, tuple(_dose_row(row, rows) for row in rows if row["control_of"] is None), 2), tuple(panels),
+        Table(head, tuple(_dose_row(row, rows) for row in rows if row["control_of"] is None), 2), tuple(panels), note,
     )  # fmt: skip
 
 
@@ -71,8 +76,8 @@ def _dose_series(name: str, rows: Sequence[Row], place: int) -> Series:
         low, high = sorted((sign * row["low"], sign * row["high"]))
         told = (
             f"{row['arm']}, {short(row['value'])} {SIGNS[row['pole']]}, dose {row['dose']:g}: movement towards "
-            f"the pole {interval(row['movement'], row['low'], row['high'])}, n = {row['n']}, failed "
-            f"{row['failures']:.2f}"
+            f"the {row['pole']} pole {interval(row['movement'], row['low'], row['high'])}"
+            f"{' (drawn below 0)' if sign < 0 < row['movement'] else ''}, n = {row['n']}, failed {row['failures']:.2f}"
         )
         points.append((sign * row["dose"], sign * row["movement"], low, high, told))
     points.sort(key=lambda point: point[0])
@@ -92,10 +97,17 @@ def _dose_row(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     )  # fmt: skip
     return (
         short(row["value"]), row["pole"], f"{row['dose']:g}", interval(row["movement"], row["low"], row["high"]),
-        rate(row["q"]), "—" if random is None else interval(random["movement"], random["low"], random["high"]),
-        interval(row["against_random"], row["against_random_low"], row["against_random_high"]),
+        rate(row["q"]), "no control" if random is None else interval(random["movement"], random["low"], random["high"]),
+        against_random(row),
         f"{row['failures']:.2f}", f"{row['failures_unsteered']:.2f}",
     )  # fmt: skip
+
+
+def against_random(row: Row) -> str:
+    """An arm's movement less its random control's, or that there is none."""
+    if not math.isfinite(row["against_random"]):
+        return "no control"
+    return interval(row["against_random"], row["against_random_low"], row["against_random_high"])
 
 
 def cost_figure(tables: Tables, arm: str, place: int) -> Panels:
@@ -129,12 +141,22 @@ def cost_figure(tables: Tables, arm: str, place: int) -> Panels:
          signed(mean(row["statements"] for row in members)))
         for (one, dose), members in groups.items()
     )  # fmt: skip
-    head = ("arm", "dose", "failed", "log-perplexity", "held-out, nats", "distinct pairs", "yes-saying", "statements")
+    head = ("arm", "dose", "failed", "log-perplexity", HELD_OUT, "distinct pairs", "yes-saying", "statements")
     return Panels(
         f"What it costs: {arm}",
         f"Failed answers, and what answers and held-out sentences lose in likelihood, at every dose of {arm}; mean "
-        "over values and poles.", Table(head, table), tuple(panels),
+        "over values and poles.", Table(head, table), tuple(panels), _cost_note(rows, groups, arm),
     )  # fmt: skip
+
+
+def _cost_note(rows: Sequence[Row], groups: Mapping[Any, Sequence[Row]], arm: str) -> str:
+    """What lines below 0 mean, where there are some, and that there is no control, where there is none."""
+    said = [] if any(row["control_of"] for row in rows) else [NO_CONTROL.format(arm)]
+    means = [mean(row[name] for row in members) for members in groups.values()
+             for name in ("log_perplexity_rise", "nll_rise")]  # fmt: skip
+    if any(one <= -0.0005 for one in means):
+        said.append("A cost below 0 is a gain: the text is likelier than without steering.")
+    return " ".join(said)
 
 
 def pareto_figure(tables: Tables, arms: Sequence[str]) -> Panels:
@@ -150,7 +172,8 @@ def pareto_figure(tables: Tables, arms: Sequence[str]) -> Panels:
     points = [(means[key]["movement"], -means[key]["failures"], -_or_worst(means[key][lost])) for key in tested]
     front = {tested[number] for number in pareto_front(points)}
     panels = []
-    for name, title in (("failures", "failed answers, share"), (lost, "log-likelihood lost, nats")):
+    for name in ("failures", lost):
+        title = _TITLES[name]
         series = [_cloud(arm, "effect", place, [key for key in tested if key[0] == arm], means, name, front)
                   for place, arm in enumerate(arms)]  # fmt: skip
         randoms = [key for key, rows in groups.items() if rows[0]["control_of"] is not None
@@ -158,17 +181,17 @@ def pareto_figure(tables: Tables, arms: Sequence[str]) -> Panels:
         if randoms:
             series.append(_cloud("random controls", "random", 0, randoms, means, name, front))
         if any(math.isfinite(one) for each in series for one in each.x):
-            panels.append(Panel(f"movement against {title}", tuple(series), title, "movement"))
+            panels.append(Panel(f"movement against {title}", tuple(series), title, MOVEMENT))
     table = tuple(
         (arm, f"{dose:g}", signed(means[arm, dose]["movement"]), f"{means[arm, dose]['failures']:.3f}",
          plain(means[arm, dose][lost], ".3f"), "yes" if (arm, dose) in front else "no",
          f"{sum(bool(row['on_front']) for row in groups[arm, dose])} of {len(groups[arm, dose])}")
         for arm, dose in tested
     )  # fmt: skip
-    head = ("arm", "dose", "movement", "failed", "likelihood lost", "on the front", "cells on their own front")
+    head = ("arm", "dose", "movement", "failed", _TITLES[lost], "on the front", "cells on their own front")
     return Panels(
         "Effect against damage",
-        "Mean movement of every arm and dose against failed answers and lost likelihood. On the front: no other arm "
+        f"Mean movement of every arm and dose against failed answers and {_TITLES[lost]}. On the front: no other arm "
         "and dose is at least as good in movement, failures and likelihood and better in one of them.",
         Table(head, table), tuple(panels), wide=True,
     )  # fmt: skip
@@ -178,8 +201,8 @@ def _cloud(name: str, role: str, place: int, keys: Sequence[tuple[str, float]], 
            front: set[tuple[str, float]]) -> Series:  # fmt: skip
     known = [key for key in keys if math.isfinite(means[key][cost])]
     hints = tuple(
-        f"{arm}, dose {dose:g}: movement {signed(means[arm, dose]['movement'])}, {short(cost)} "
-        f"{means[arm, dose][cost]:.3f}{', on the front' if (arm, dose) in front else ''}"
+        f"{arm}, dose {dose:g}: movement {signed(means[arm, dose]['movement'])}, "
+        f"{_TITLES[cost]} {plain(means[arm, dose][cost], '.3f')}{', on the front' if (arm, dose) in front else ''}"
         for arm, dose in known
     )
     return Series(
@@ -190,10 +213,12 @@ def _cloud(name: str, role: str, place: int, keys: Sequence[tuple[str, float]], 
 
 
 def leakage_figure(
-    found: Mapping[str, Any], arm: str, readout: str, framework: Framework, top: float = 0.0
+    found: Mapping[str, Any], arm: str, readout: str, framework: Framework, top: float = 0.0,
+    answers: Mapping[tuple[str, str], int] | None = None,
 ) -> HeatMap:  # fmt: skip
     """What steering a value (row) did to every measured one (column); the target's own cells are framed.
 
+    answers: (steered, measured) -> how many answers a cell is the mean of, where that is known.
     top: what has the deepest colour, so that arms can be compared; never less than a tenth of a point.
     """
     steered, measured, matrix = found["steered"], found["measured"], np.array(found["matrix"], dtype=np.float64)
@@ -206,7 +231,8 @@ def leakage_figure(
     texts = tuple(tuple(signed(one) for one in row) for row in cells)
     hints = tuple(
         tuple(f"steering {short(one)} moves {short(other)} by {signed(cells[row, column], 3)}"
-              f"{' (its own)' if (row, column) in own else ''}" for column, other in enumerate(columns))
+              f"{' (its own)' if (row, column) in own else ''}{_n(answers, one, other)}"
+              for column, other in enumerate(columns))
         for row, one in enumerate(rows)
     )  # fmt: skip
     by_value = {one["value"]: one for one in found["by_value"]}
@@ -221,27 +247,30 @@ def leakage_figure(
         f"read from {readout}.",
         Table(("steered", *map(short, columns), "others per unit", "NLR", "NGLR"), table), tuple(map(short, rows)),
         tuple(map(short, columns)), cells, texts, hints, max(0.1, top, float(np.abs(cells).max())),
-        "movement; framed: the target's own", "steered", "measured", own, note=leakage_words(found, framework),
+        "movement; framed: the target's own", "steered", "measured", own,
+        note=_answers_a_cell(answers, found, framework),
     )  # fmt: skip
 
 
-def leakage_words(found: Mapping[str, Any], framework: Framework) -> str:
-    """What a matrix of leakage comes to, in sentences."""
-    units = mean(one["per_unit"] for one in found["by_value"])
-    said = (
-        f"Others move {plain(units)} for a unit of the target" if math.isfinite(units) else
-        f"No target moved by {MOVED:g} here, so nothing is told for a unit of it"
-    )  # fmt: skip
-    if not framework.has_circle:
-        said += "; distance on a circle is not defined for this framework"
-    elif found["circle"] is None and math.isfinite(units):
-        said += "; too few measured values to tell whether that follows the circle (five are needed)"
-    for people in found["people"][:1]:
-        said += (
-            f"; like people's correlations r = {signed(people['r'])}, where people among themselves reach "
-            f"{people['ceiling_low']:.2f} to {people['ceiling_high']:.2f}"
-        )
-    return f"{said}."
+def _n(answers: Mapping[tuple[str, str], int] | None, steered: str, measured: str) -> str:
+    return "" if answers is None else f", n = {answers[steered, measured]} answers"
+
+
+def _answers_a_cell(
+    answers: Mapping[tuple[str, str], int] | None, found: Mapping[str, Any], framework: Framework
+) -> str:
+    """How many answers stand behind cells on and off the target."""
+    if answers is None:
+        return ""
+    told = []
+    for own in (True, False):
+        counts = [
+            answers[one, other] for one in found["steered"] for other in found["measured"]
+            if bool(set(framework.members(one)) & set(framework.members(other))) == own
+        ]  # fmt: skip
+        low, high = min(counts), max(counts)
+        told.append(f"{low}" if low == high else f"{low} to {high}")
+    return f"A framed cell is the mean of {told[0]} answers, any other one of {told[1]}: read single ones with care."
 
 
 def distance_figure(found: Mapping[str, Any], arm: str, readout: str, framework: Framework) -> Panels | None:

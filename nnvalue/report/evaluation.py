@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnvalue.evaluation import effect
-from nnvalue.evaluation.design import UNSTEERED
+from nnvalue.evaluation.leakage import MOVED
 from nnvalue.report.answers import BUDGET, texts_block
+from nnvalue.report.arms import NO_HARMLESS, SAME, arms_of, leakage_words, likeness, unmoved
 from nnvalue.report.blocks import Block, Fold, Notice, Picture, Sheet, Words
 from nnvalue.report.effects import (
-    control_name,
-    control_role,
+    against_random,
     cost_figure,
     distance_figure,
     dose_response_figure,
@@ -22,50 +21,39 @@ from nnvalue.report.effects import (
     pareto_figure,
 )
 from nnvalue.report.figures import Figure, Table, counted, interval, rate, short
-from nnvalue.values import SIGN
+from nnvalue.report.glossary import is_organism
 
 if TYPE_CHECKING:
-    from nnvalue.evaluation import Effect, Evaluation, Tables
+    from nnvalue.evaluation import Evaluation, Tables
 
 DOSES = (
     "Each panel is one value. The axis below is the dose: to the right towards the positive pole, to the left towards "
     "the negative one, and in the middle dose 0, the unsteered model. The curve is how far the stance of the same "
-    "answers moved, with 95 % intervals over situations. A value is steered where the curve leaves 0 and its controls "
-    "stay there."
+    "answers moved, with 95 % intervals over situations; stances lie between −1 and 1, so that movement lies between "
+    "−2 and 2, and what moves towards the negative pole goes down. A value is steered where the curve leaves 0 and its "
+    "controls stay there."
 )
 COSTS = (
-    "What the same doses do to the text. Lines near 0 cost nothing; the controls show what any edit of that size costs."
+    "What the same doses do to the text, mean over values and poles. Lines near 0 cost nothing; controls show what any "
+    "edit of that size costs. Held-out loss: how much less likely sentences become that the model is made to read "
+    "while it is steered."
 )
 PARETO = (
     "Up is more movement, right is more damage. The best arms stand at the upper left; figures beside marks are doses. "
-    "Ringed: no other arm and dose is at least as good in movement, failures and likelihood at once and better in one."
+    "Ringed: no other arm and dose is at least as good in movement, failures and likelihood at once and better in one. "
+    "A mark is the mean of all cells at one dose; in short and in the headlines every cell has its own dose, so that "
+    "means differ."
 )
 LEAKAGE = (
     "Rows are steered, columns measured. Framed cells are the target's own movement; colour elsewhere is leakage. On a "
     "circle of values, near ones should move along (blue) and opposite ones against (orange)."
 )
 _NOTES = 5
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """An arm at its headline doses, over all values and poles.
-
-    moved: of all answers together, clustered by the situations' cores.
-    cells: movement of every pair of a value and a pole; beyond: how many of their intervals lie above 0.
-    random: likewise of its random control; empty where there is none.
-    """
-
-    arm: str
-    moved: Effect
-    cells: tuple[float, ...]
-    beyond: int
-    random: tuple[float, ...]
-
-
-def arms_of(tables: Tables) -> list[str]:
-    """Arms that are no controls, as they are in the design."""
-    return list(dict.fromkeys(row["arm"] for row in tables.trends))
+_SPLITS = {"test": "other situations, set aside for testing", "locate": "the same ones"}
+_KNOWN = (
+    "This is no fault of the page: that edits move the organism's free answers and not its portraits was found with "
+    "the paper's design, too, and why is not known (docs/evaluating.md)."
+)
 
 
 def evaluation_figures(done: Evaluation, tables: Tables) -> dict[str, Figure]:
@@ -83,10 +71,22 @@ def evaluation_figures(done: Evaluation, tables: Tables) -> dict[str, Figure]:
             tops[readout] = max(tops.get(readout, 0.0), float(np.abs(found["matrix"]).max()))
     for arm, by_readout in tables.leakage.items():
         for readout, found in by_readout.items():
-            made[f"leakage {readout} {arm}"] = leakage_figure(found, arm, readout, done.framework, tops[readout])
+            answers = _answers(done, tables, arm) if readout == "text" else None
+            made[f"leakage {readout} {arm}"] = leakage_figure(
+                found, arm, readout, done.framework, tops[readout], answers
+            )  # fmt: skip
             if (along := distance_figure(found, arm, readout, done.framework)) is not None:
                 made[f"distance {readout} {arm}"] = along
     return made
+
+
+def _answers(done: Evaluation, tables: Tables, arm: str) -> dict[tuple[str, str], int]:
+    """(steered, measured) -> how many answers at the arm's headline doses, both poles together."""
+    doses = {(row["value"], row["pole"]): row["headline_dose"] for row in tables.trends if row["arm"] == arm}
+    return Counter(
+        (row["value"], row["measured"]) for row in done.answers
+        if row["arm"] == arm and doses.get((row["value"], row["pole"])) == row["dose"]
+    )  # fmt: skip
 
 
 def evaluation_blocks(done: Evaluation, tables: Tables, budget: int = BUDGET) -> list[Block]:
@@ -101,7 +101,8 @@ def evaluation_blocks(done: Evaluation, tables: Tables, budget: int = BUDGET) ->
     ]
     if any(arm.kind in ("neurons", "direction", "features") for arm in design.arms):
         told.append(
-            f"What steers inside the model was found on situations of the split locate; all is read on {design.split}."
+            "What steers inside the model was found on the situations that are set aside for locating; all is read on "
+            f"{_SPLITS.get(design.split, f'those of the split {design.split}')}."
         )
     blocks: list[Block] = [Words(tuple(told)), _headlines(tables)]
     if notes := tuple(done.facts["notes"]):
@@ -112,18 +113,36 @@ def evaluation_blocks(done: Evaluation, tables: Tables, budget: int = BUDGET) ->
         blocks.append(Picture(figures[f"cost {arm}"], COSTS if arm == arms[0] else ""))
     if arms:
         blocks.append(Picture(figures["pareto"], PARETO))
-    blocks += _leaks(tables, figures)
+    blocks += _leaks(done, tables, figures)
     if (texts := texts_block(done, tables, budget)) is not None:
         blocks.append(texts)
     return blocks + _absent(done, tables)
 
 
-def _leaks(tables: Tables, figures: Mapping[str, Figure]) -> list[Block]:
+def _leaks(done: Evaluation, tables: Tables, figures: Mapping[str, Figure]) -> list[Block]:
+    """What else moves, arm by arm; where nothing does, a sentence instead of a grid of zeros."""
     blocks: list[Block] = []
-    first = True
+    framework, first = done.framework, True
     for arm, by_readout in tables.leakage.items():
-        for readout in by_readout:
-            blocks.append(Picture(figures[f"leakage {readout} {arm}"], LEAKAGE if first else ""))
+        for readout, found in by_readout.items():
+            figure = figures[f"leakage {readout} {arm}"]
+            if unmoved(found):
+                most = float(np.abs(found["matrix"]).max())
+                said = (
+                    f"Nothing moves in {readout} under {arm}: of {len(found['steered'])} × {len(found['measured'])} "
+                    f"cells (steered × measured) none moves by {MOVED:g}, the largest by {most:.4f}."
+                )
+                known = (_KNOWN,) if readout == "portraits" and is_organism(done.facts.get("model")) else ()
+                blocks += [Words((said, *known)), Sheet(figure.title, figure.table, figure.told, closed=True)]
+                continue
+            blocks.append(Picture(figure, LEAKAGE if first else ""))
+            blocks.append(Words(tuple(leakage_words(found, framework))))
+            alike = likeness(found, framework)
+            if alike is not None and alike.share >= SAME:
+                blocks.append(Notice((
+                    f"What moves under {arm} is nearly the same whatever is steered ({alike.share:.0%} of it): do not "
+                    "read a single row as what that value brings with it.",
+                )))  # fmt: skip
             first = False
             if f"distance {readout} {arm}" in figures:
                 blocks.append(Picture(figures[f"distance {readout} {arm}"]))
@@ -138,15 +157,16 @@ def _headlines(tables: Tables) -> Sheet:
         rows.append((
             row["arm"], short(row["value"]), row["pole"], f"{row['dose']:g}{'' if trend['harmless'] else '*'}",
             interval(row["movement"], row["low"], row["high"]), rate(row["q"]),
-            interval(row["against_random"], row["against_random_low"], row["against_random_high"]),
+            against_random(row),
             f"{row['failures']:.2f}", interval(row["portraits"], row["portraits_low"], row["portraits_high"]),
         ))  # fmt: skip
     head = ("arm", "value", "pole", "dose", "movement", "q", "against random", "failed", "portraits")
     lead = (
-        "The dose that moves most while failures rise by .05 at most (* there is none: the lowest). Brackets are 95 % "
-        "bootstraps over situations; against random: less what the same edits do at random places."
+        f"The dose that moves most while at most 5 % more answers fail (* {NO_HARMLESS}). Brackets are 95 % bootstraps "
+        "over situations; q: corrected over all cells and doses; against random: less what the same edits do at random "
+        "places; portraits: the questionnaire, in points of its scale."
     )
-    return Sheet(f"Headlines: {len(rows)} cells", Table(head, tuple(rows), 3), lead, filtered=True, closed=True)
+    return Sheet(f"Headlines: {len(rows)} cells", Table(head, tuple(rows), 3), lead, filtered=True)
 
 
 def _absent(done: Evaluation, tables: Tables) -> list[Block]:
@@ -162,28 +182,3 @@ def _absent(done: Evaluation, tables: Tables) -> list[Block]:
     if not tables.leakage:
         said.append("Leakage is not told: it needs two steered values and answers to the others (--others 3).")
     return [Notice(tuple(said))] if said else []
-
-
-def pooled(done: Evaluation, tables: Tables) -> list[Pooled]:
-    """Every arm at its headline doses."""
-    base = {(row["measured"], row["situation"]): row for row in done.answers if row["arm"] == UNSTEERED}
-    doses = {(row["arm"], row["value"], row["pole"]): row["headline_dose"] for row in tables.trends}
-    moved: dict[str, tuple[list[float], list[str]]] = {}
-    for row in done.answers:
-        if row["measured"] == row["value"] and doses.get((row["arm"], row["value"], row["pole"])) == row["dose"]:
-            before = base[row["measured"], row["situation"]]["stance"]
-            differences, cores = moved.setdefault(row["arm"], ([], []))
-            differences.append(SIGN[row["pole"]] * (row["stance"] - before))
-            cores.append(row["core"])
-    made = []
-    for arm in arms_of(tables):
-        at = [row for row in tables.effects if doses.get((arm, row["value"], row["pole"])) == row["dose"]]
-        cells = [row for row in at if row["arm"] == arm]
-        random = [row for row in at if row["control_of"] == arm and control_role(control_name(row)) == "random"]
-        made.append(
-            Pooled(
-                arm, effect(*moved[arm], done.design.seed), tuple(row["movement"] for row in cells),
-                sum(row["low"] > 0 for row in cells), tuple(row["movement"] for row in random),
-            )
-        )  # fmt: skip
-    return made

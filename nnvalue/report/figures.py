@@ -187,10 +187,10 @@ def plain(figure: float | None, form: str = ".2f") -> str:
 
 
 def rate(q: float | None) -> str:
-    """A p or q: small ones as powers."""
+    """A p or q in two digits, small ones as powers."""
     if q is None or not np.isfinite(q):
         return "—"
-    return f"{q:.0e}".replace("-", "−") if q < 0.001 else f"{q:.3f}"
+    return f"{q:.0e}".replace("-", "−") if q < 0.001 else f"{q:.2g}"
 
 
 def interval(figure: float | None, low: float | None, high: float | None, places: int = 2) -> str:

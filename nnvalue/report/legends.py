@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import Markup
 
-from nnvalue.report.drawing import arrow
+from nnvalue.report.drawing import SEEN, arrow
 from nnvalue.report.figures import Arrow, Arrows, Circle, Dots, Figure, HeatMap, Panels
 from nnvalue.report.svg import STEPS, kind_of_series, line, mark, number, text
 
@@ -19,12 +19,20 @@ def legend(figure: Figure) -> list[tuple[Markup, str]]:
                 seen.setdefault(series.name, (series.role, series.place, series.joined, series.marks))
         return [(_key(*kind), name) for name, kind in seen.items()]
     if isinstance(figure, Arrows):
-        ends = (("raises", 1.0, 1.0), ("lowers", -1.0, 1.0), ("comes back in less than half", 1.0, 0.0))
-        return [(_arrow_key(weight, frequency), name) for name, weight, frequency in ends]
+        ends = (
+            ("raises", 1.0, 1.0, any(one.weight >= 0 for one in figure.edges)),
+            ("lowers", -1.0, 1.0, any(one.weight < 0 for one in figure.edges)),
+            ("comes back in less than half", 1.0, 0.0, any(one.frequency < SEEN for one in figure.edges)),
+        )  # only what is drawn
+        return [(_arrow_key(weight, frequency), name) for name, weight, frequency, drawn in ends if drawn]
     if isinstance(figure, Circle):
         return [(_key("effect", 0, False, True), "this model"), (_key("chance", 0, False, True), "the theory's place")]
     if isinstance(figure, Dots):
-        return [(_key(one.role, one.place, False, True), one.name) for one in figure.series]
+        return [
+            (_key(one.role, one.place, False, True), one.name)
+            for one in figure.series
+            if np.isfinite([*one.values, *one.low]).any()
+        ]
     return []
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnvalue.findings_card import between_values_in_words, crossed_in_words, describe_selection, significance_in_words
+from nnvalue.findings_card import crossed_in_words, describe_selection, significance_in_words
 from nnvalue.report.blocks import Block, Notice, Picture, Sheet, Words
 from nnvalue.report.figures import Figure, HeatMap, Table, counted, plain, rate, short, signed
 from nnvalue.values import POLES, SIGN, Framework
@@ -25,6 +25,17 @@ HOW_TO_READ = (
 )
 
 
+def places(found: ValueNeurons) -> str:
+    """How many places there are in the lists, how many neurons hold them, and in which layer most lie."""
+    layers = np.bincount(found.columns["layer"], minlength=found.layers)
+    distinct = len(set(zip(found.columns["layer"].tolist(), found.columns["neuron"].tolist(), strict=True)))
+    most = int(layers.argmax())
+    return (
+        f"{counted(len(found), 'place')}, held by {distinct:,} distinct neurons of "
+        f"{found.layers * found.width:,}; most, {layers[most]:,}, lie in layer {most} (of 0 to {found.layers - 1})"
+    )
+
+
 def neuron_figures(found: ValueNeurons, framework: Framework | None) -> dict[str, Figure]:
     """Figures of a result of locating, by name."""
     made: dict[str, Figure] = {"neurons": layers_figure(found, framework)}
@@ -38,9 +49,8 @@ def neuron_blocks(found: ValueNeurons, framework: Framework | None) -> list[Bloc
     figures = neuron_figures(found, framework)
     settings = found.config["settings"]
     words = [
-        f"{len(found):,} value neurons of {counted(len(found.values), 'value')}, out of {found.layers} layers × "
-        f"{found.width:,} = {found.layers * found.width:,} neurons; {describe_selection(settings['selection'])}, "
-        f"ranked by {settings['method']}.",
+        f"{describe_selection(settings['selection']).capitalize()}, for {counted(len(found.values), 'value')}, out of "
+        f"{found.layers} layers × {found.width:,}, ranked by {settings['method']}: {places(found)}.",
         *significance_in_words(found), *crossed_in_words(found),
     ]  # fmt: skip
     blocks: list[Block] = [Words(tuple(words)), Picture(figures["neurons"], HOW_TO_READ)]
@@ -53,15 +63,42 @@ def neuron_blocks(found: ValueNeurons, framework: Framework | None) -> list[Bloc
         )  # fmt: skip
     blocks.append(_strongest(found, framework))
     if "overlap" in figures:
-        lead = (
-            "Blue: two values share neurons of the same pole; orange: what lifts one lowers the other. A value with "
-            "itself is left out. Neighbours on the circle should share, opposites should exchange poles."
-            if _on_circle(found.values, framework) else
-            "Blue: two values share neurons of the same pole; orange: what lifts one lowers the other. A value with "
-            f"itself is left out. Order and distance on a circle are {_no_circle(framework)}."
-        )  # fmt: skip
-        blocks += [Picture(figures["overlap"], lead), Words(tuple(between_values_in_words(found)))]
+        blocks += [Picture(figures["overlap"], _how_shared(figures["overlap"], found, framework)),
+                   Words(tuple(_in_common(found)))]  # fmt: skip
     return blocks
+
+
+def _how_shared(figure: Figure, found: ValueNeurons, framework: Framework | None) -> str:
+    """How to read the overlap; orange only where there is some."""
+    said = "Blue: two values share neurons of the same pole"
+    if isinstance(figure, HeatMap) and (figure.cells < 0).any():
+        said += "; orange: what lifts one lowers the other"
+    said += ". A value with itself is left out. "
+    return said + (
+        "Neighbours on the circle should share, opposites should exchange poles."
+        if _on_circle(found.values, framework) else f"Order and distance on a circle are {_no_circle(framework)}."
+    )  # fmt: skip
+
+
+def _in_common(found: ValueNeurons) -> list[str]:
+    """What all values have in common, and whether near ones on the circle are alike; nothing for a single value."""
+    between = found.config["between_values"]
+    if between["shared_share"] is None:
+        return []
+    count = len(between["values"])
+    said = [
+        f"What all {count} values have in common carries {between['shared_share']:.0%} of the scores (by chance "
+        f"{1 / count:.0%})."
+    ]
+    if circle := between["circle"]:
+        beyond = circle["r"] < circle["low"]
+        said.append(
+            f"Neighbours on the circle have {'more' if circle['r'] < 0 else 'less'} alike scores than distant values"
+            f"{'' if beyond else ', but no more than chance allows'}: likeness against distance has r = "
+            f"{plain(circle['r'])}, p = {rate(circle['p'])} (95 % of {circle['permutations']:,} random circles: "
+            f"{plain(circle['low'])} to {plain(circle['high'])})."
+        )
+    return said
 
 
 def ordered(values: Sequence[str], framework: Framework | None) -> list[str]:

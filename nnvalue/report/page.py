@@ -18,13 +18,26 @@ from nnvalue.errors import ArtifactError
 from nnvalue.report import drawing, legends
 from nnvalue.report.answers import BUDGET
 from nnvalue.report.blocks import Block, Part, Section
-from nnvalue.report.causal import graph_blocks, survey_blocks, survey_structure
+from nnvalue.report.causal import graph_blocks
 from nnvalue.report.evaluation import evaluation_blocks
 from nnvalue.report.figures import Figure, HeatMap
 from nnvalue.report.gathering import Gathered, Problem, Result, gather
+from nnvalue.report.glossary import ABOUT_ORGANISM, is_organism, words
 from nnvalue.report.neurons import neuron_blocks
 from nnvalue.report.profile import feature_blocks, profile_blocks
-from nnvalue.report.summary import KINDS, absent, asked, framework_name, headline, mixed, model_of, runs_table
+from nnvalue.report.structure import survey_blocks, survey_structure
+from nnvalue.report.summary import (
+    KINDS,
+    absent,
+    asked,
+    framework_name,
+    headline,
+    located_by,
+    mixed,
+    model_of,
+    runs_table,
+    steered_with,
+)
 from nnvalue.values import Framework, embedded_frameworks, load_framework
 
 MARK = '<meta name="generator" content="nnvalue report">'
@@ -95,21 +108,28 @@ def render(gathered: Gathered, title: str | None = None, text_budget: int = BUDG
     models = list(
         dict.fromkeys(str(model_of(one).get("name")) for one in gathered.results if model_of(one).get("name"))
     )
+    organism = any(is_organism(model_of(one)) for one in gathered.results)
+    runs, versions = runs_table(gathered.results)
     style, script = _file("style.css"), _file("report.js")
     environment = _environment()
     page = environment.get_template("page.html").render(
         mark=Markup(MARK), policy=_policy(style, script), style=Markup(style), script=Markup(script),
         title=title or f"What nnvalue found in {', '.join(models) or 'a model'}", models=models,
         question=asked(gathered.results), summary=_summary(gathered, known),
-        kinds=_counted(gathered.results), problems=problems, absent=absent(gathered), runs=runs_table(gathered.results),
-        sections=sections,
+        kinds=_counted(gathered.results), problems=problems, absent=absent(gathered), runs=runs, versions=versions,
+        sections=sections, about=ABOUT_ORGANISM if organism else "", glossary=words(gathered, organism),
     )  # fmt: skip
     return page.encode(errors="replace"), problems  # half a surrogate pair, out of a JSON file, is no text
 
 
 def _summary(gathered: Gathered, known: Mapping[Path, Any]) -> list[str]:
     """The sentences of the first result of every kind, in the order of the chapters; others speak for themselves."""
-    return [sentence for kind in _CHAPTERS for one in gathered.of(kind)[:1] for sentence in headline(one, known)]
+    said = []
+    for kind in _CHAPTERS:
+        for one in gathered.of(kind)[:1]:
+            said += steered_with(one, gathered.of("value-neurons")) if kind == "evaluation" else []
+            said += headline(one, known)
+    return said
 
 
 def _sections(gathered: Gathered, known: Mapping[Path, Any], budget: int) -> list[Section]:
@@ -129,9 +149,15 @@ def _sections(gathered: Gathered, known: Mapping[Path, Any], budget: int) -> lis
     for kind, (name, title, lead) in _CHAPTERS.items():
         results = gathered.of(kind)
         if results:
-            parts = tuple(Part(result.name, tuple(makers[kind](result))) for result in results)
+            parts = tuple(Part(_title(result, gathered), tuple(makers[kind](result))) for result in results)
             made.append(Section(name, title, lead, parts))
     return made
+
+
+def _title(result: Result, gathered: Gathered) -> str:
+    """A part's title: the folder, and of neurons that an evaluation located for itself, whose they are."""
+    users = [one.name for one in gathered.of("evaluation") if located_by(result, one)]
+    return f"{result.name}: the neurons that {users[0]} steered with" if users else result.name
 
 
 _CHAPTERS = {

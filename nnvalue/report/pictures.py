@@ -12,9 +12,10 @@ import numpy as np
 from nnvalue.artifacts import write_bytes
 from nnvalue.causal import Structure, ValueGraph
 from nnvalue.errors import InvalidInputError
-from nnvalue.report.causal import circle_figure, graph_figure
+from nnvalue.report.causal import graph_figure
 from nnvalue.report.figures import Figure, HeatMap, Table, signed
 from nnvalue.report.papers import paint, paint_arrows, paint_circle, paint_heat_map, size_of
+from nnvalue.report.structure import circle_figure
 from nnvalue.values import Framework
 
 FORMATS = (".svg", ".png", ".pdf")

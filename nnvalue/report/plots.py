@@ -8,13 +8,14 @@ from typing import Any
 
 from nnvalue.artifacts import kind_of
 from nnvalue.errors import InvalidInputError, UnknownNameError
-from nnvalue.report.causal import graph_figures, survey_figures
+from nnvalue.report.causal import graph_figures
 from nnvalue.report.evaluation import evaluation_figures
 from nnvalue.report.figures import Figure
 from nnvalue.report.gathering import Result, gather
 from nnvalue.report.neurons import neuron_figures
 from nnvalue.report.page import framework_of
 from nnvalue.report.profile import feature_figures, profile_figures
+from nnvalue.report.structure import survey_figures
 from nnvalue.values import Framework
 
 MAKERS: dict[str, Callable[[Any, Framework | None], dict[str, Figure]]] = {

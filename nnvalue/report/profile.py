@@ -38,6 +38,7 @@ def profile_blocks(profile: ValueProfile, framework: Framework | None) -> list[B
     steering = readout.get("steering")
     told = [
         f"{profile.asked:,} questions to {counted(len(profile.voices), 'voice')}: {counts}.",
+        "A voice is who the model was asked to speak as: a described person, or nobody in particular.",
         "Nothing was steered." if steering is None else "The model was steered while it was measured.",
     ]
     people = against_people(profile)

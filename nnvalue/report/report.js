@@ -22,12 +22,17 @@
     const marks = all(".m", plot);
     if (!marks.length) continue;
     let at = -1;
+    // Its room is kept free, so that nothing below jumps.
+    const wide = Math.max(280, plot.clientWidth) / 6.6;
+    const lines = (told) => told.split("\n").reduce((sum, one) => sum + Math.ceil(one.length / wide), 0);
+    readout.style.minHeight = `calc(${Math.max(...marks.map((mark) => lines(mark.querySelector("title").textContent)))} * 1.55em + .8rem)`;
+    readout.textContent = "Point at a mark for its figures.";
+    readout.hidden = false;
     const show = (number) => {
       if (at >= 0) marks[at].classList.remove("here");
       at = number;
       marks[at].classList.add("here");
       readout.textContent = marks[at].querySelector("title").textContent;
-      readout.hidden = false;
     };
     plot.addEventListener("pointerover", (event) => {
       const mark = event.target.closest(".m");
@@ -41,6 +46,17 @@
       show(end !== undefined ? end : Math.min(marks.length - 1, Math.max(0, at + step)));
       marks[at].scrollIntoView({ block: "nearest", inline: "nearest" });
     });
+  }
+
+  // What is wider than its place fades at its right end, and says so, until it is scrolled there.
+  for (const one of all(".scroll")) {
+    const look = () => {
+      const more = one.scrollWidth - one.clientWidth - one.scrollLeft > 4;
+      one.classList.toggle("more", more);
+      one.previousElementSibling.hidden = one.scrollWidth - one.clientWidth <= 4;
+    };
+    new ResizeObserver(look).observe(one);
+    one.addEventListener("scroll", look, { passive: true });
   }
 
   // Fields in which one types: rows of a table, or answers.
@@ -67,6 +83,7 @@
   for (const field of all("[data-texts]")) {
     const groups = all("details", field.closest(".texts"));
     wire(field, all(".exchange", field.closest(".texts")), (searching) => {
+      field.closest(".texts").querySelector(".all").hidden = searching;
       for (const group of groups) {
         const left = all(".exchange:not([hidden])", group).length;
         group.hidden = searching && !left;

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from nnvalue.report.effects import mean
-from nnvalue.report.evaluation import pooled
-from nnvalue.report.figures import Table, counted, interval, listed, plain, short, signed
+from nnvalue.report.arms import arm_sentences
+from nnvalue.report.causal import truth
+from nnvalue.report.figures import Table, counted, listed, plain, rate, short, signed
 from nnvalue.report.gathering import Gathered, Problem, Result
+from nnvalue.report.neurons import places
 from nnvalue.values import POLES, embedded_frameworks, load_framework
 
 KINDS = {
@@ -73,7 +74,7 @@ def headline(result: Result, known: Mapping[Path, Any]) -> list[str]:
     """The plain sentences of one result; known: tables of evaluations and structures of surveys."""
     makers = {"value-neurons": _neurons, "graph": _graph, "profile": _profile}
     if result.kind == "evaluation":
-        return _evaluation(result.content, known[result.path])
+        return arm_sentences(result.content, known[result.path])
     if result.kind == "survey":
         return _survey(result.content, known[result.path])
     return makers[result.kind](result.content) if result.kind in makers else []
@@ -87,35 +88,44 @@ def _neurons(found: Any) -> list[str]:
     sizes = [len(found.places(value, pole)) for value in found.values for pole in POLES]
     each = f"{sizes[0]}" if len(set(sizes)) == 1 else f"{min(sizes)} to {max(sizes)}"
     said = (
-        f"Located: {len(found):,} value neurons, {each} for each pole of "
-        f"{listed([short(one) for one in found.values], 4)}, among {total:,}, from {asked} situations a value, each "
-        "put to the model as somebody who holds the value and as its opposite"
+        f"Located: {each} neurons for each pole of {listed([short(one) for one in found.values], 4)}, from {asked} "
+        "situations a value, each put to the model as somebody who holds the value and as its opposite: "
+        f"{places(found)}"
     )
     if rs:
-        said += f"; two halves of the texts rank neurons alike (r = {min(rs):.2f} at least)"
+        said += f". Two halves of the texts rank neurons alike (r = {min(rs):.2f} at least)"
     tests = [counts[value]["significance"] for value in found.values]
     if all(tests):
-        called = int(found.columns["called"].sum())
-        said += f"; {called:,} of them ({called / max(1, len(found)):.0%}) differ by more than wording alone does"
+        called, every = int(found.columns["called"].sum()), sum(sum(one["called"].values()) for one in tests)
+        said += (
+            f". {called:,} of the {len(found):,} ({called / max(1, len(found)):.0%}) differ by more than wording alone "
+            f"does, as do {every / (total * len(tests)):.0%} of all neurons, mean over values"
+        )
+    else:
+        said += ". No A/A null was run for them, so nothing tells them from neurons that answer to wording"
     return [f"{said}."]
 
 
-def _evaluation(done: Any, tables: Any) -> list[str]:
-    said = []
-    for one in pooled(done, tables):
-        random = "There is no random control" if not one.random else (
-            f"Random edits of the same size: {signed(mean(one.random))}, {_spread(one.random)}"
-        )  # fmt: skip
-        said.append(
-            f"Steered by {one.arm}: the stance of answers, −1 to 1, moves towards the asked pole by "
-            f"{interval(one.moved.mean, one.moved.low, one.moved.high)}, {_spread(one.cells)} over {len(one.cells)} "
-            f"pairs of a value and a pole; in {one.beyond} of them the interval lies above 0. {random}."
-        )
-    return said
+def steered_with(evaluation: Result, located: Sequence[Result]) -> list[str]:
+    """That an evaluation steered with neurons that it located for itself, if the page shows others in front."""
+    own = [one for one in located if located_by(one, evaluation)]
+    if not own or located[0] in own:
+        return []
+    one = own[0].content
+    counts = [one.config["counts"][value] for value in one.values]
+    null = "no A/A null was run for them" if any(each["significance"] is None for each in counts) else (
+        "the A/A null was run for them, too"
+    )  # fmt: skip
+    return [
+        f"Steered with other neurons: the evaluation located its own, of "
+        f"{listed([short(value) for value in one.values], 4)}, from {min(each['situations'] for each in counts)} "
+        f"situations a value. They are {places(one)}; {null}."
+    ]
 
 
-def _spread(figures: Sequence[float]) -> str:
-    return f"from {signed(min(figures))} to {signed(max(figures))}"
+def located_by(neurons: Result, evaluation: Result) -> bool:
+    """Whether neurons lie where an evaluation puts those that it located for itself."""
+    return neurons.path.parent == evaluation.path.with_name(f"{evaluation.path.name}.neurons")
 
 
 def _graph(graph: Any) -> list[str]:
@@ -123,14 +133,21 @@ def _graph(graph: Any) -> list[str]:
         return []
     edges = graph.edges()
     often = sum(edge.edge_frequency >= 0.8 for edge in edges)
+    noun = "arrow" if all(edge.kind == "→" for edge in edges) else "edge"
     said = (
-        f"Causal graph by {graph.rule['method']}: {len(edges)} edges, {often} of which come back in .8 of "
-        f"{graph.resamples} bootstraps of {graph.roles} roles"
+        f"Causal graph by {graph.rule['method']}: {often} of {counted(len(edges), noun)} come back in at least 80 % of "
+        f"{graph.resamples} resamples of {graph.roles} roles"
     )
     if graph.by_role.ways:
         said += (
             f"; graphs of two halves of the roles agree in F1 {graph.by_role.skeleton:.2f} (chance "
             f"{graph.by_role.skeleton_chance:.2f})"
+        )
+    if (found := truth(graph)) is not None:
+        said += (
+            f". The causal model that was put in is known, with {found.reference} arrows: against it the edges reach "
+            f"F1 {found.skeleton.value:.2f} (chance {found.skeleton.chance:.2f}) and their directions "
+            f"{found.direction.value:.2f} (chance {found.direction.chance:.2f}, p = {rate(found.direction.p)})"
         )
     return [f"{said}."]
 
@@ -152,25 +169,37 @@ def _survey(survey: Any, found: Any) -> list[str]:
 
 def _profile(profile: Any) -> list[str]:
     order = np.argsort(-np.nan_to_num(profile.scores[0]))
-    most, least = (profile.values[place] for place in (order[0], order[-1]))
-    scores = dict(zip(profile.values, profile.scores[0], strict=True))
-    return [
-        f"Measured: {profile.voices[0]} holds {short(most)} most ({signed(scores[most])}) and {short(least)} least "
-        f"({signed(scores[least])}), by {profile.outcomes['answered']:,} answers."
-    ]
+    ends, count = [order[0], order[-1]], len(profile.voices)
+    most, least = (short(profile.values[place]) for place in ends)
+    high, low = (signed(profile.scores[0, place]) for place in ends)
+    who = profile.voices[0] if count == 1 else f"voice 1 of {count} ({profile.voices[0]})"
+    said = (
+        f"Measured: {who} holds {most} most ({high}) and {least} least ({low}), by {int(profile.n[0].sum()):,} answers"
+    )
+    if count > 1:
+        spreads = [
+            f"{name} from {signed(np.nanmin(column))} to {signed(np.nanmax(column))}"
+            for name, column in zip((most, least), profile.scores[:, ends].T, strict=True)
+        ]
+        said += f". A voice is who the model was asked to speak as; the {count} differ: {', '.join(spreads)}"
+    return [f"{said}."]
 
 
-def runs_table(results: Sequence[Result]) -> Table:
-    """What was run, on what, with which seeds and versions."""
-    rows = []
-    for result in results:
+def runs_table(results: Sequence[Result]) -> tuple[Table, str]:
+    """What was run, on what, with which seeds; and the versions, if all results have the same ones."""
+    rows, versions = [], [_versions(result) for result in results]
+    known = {one for one in versions if one != "—"}
+    same = len(known) == 1
+    for result, version in zip(results, versions, strict=True):
         identity = model_of(result)
         rows.append((
             result.name, KINDS.get(result.kind, result.kind), f"{identity.get('name', '—')}{_where(identity)}",
-            framework_name(result) or "—", _dataset(result), _settings(result), _seed(result), _versions(result),
+            framework_name(result) or "—", _dataset(result), _settings(result), _seed(result),
+            *(() if same else (version,)),
         ))  # fmt: skip
-    head = ("folder", "what", "model", "framework", "dataset", "how", "seed", "versions")
-    return Table(head, tuple(rows), len(head))
+    head = ("folder", "what", "model", "framework", "dataset", "how", "seed", *(() if same else ("versions",)))
+    whose = "All results that tell their versions" if "—" in versions else "All"
+    return Table(head, tuple(rows), len(head)), f"{whose} were made with {known.pop()}." if same else ""
 
 
 def _facts(result: Result) -> Mapping[str, Any]:

@@ -125,7 +125,9 @@ def test_leakage_is_the_movement_of_the_others(read, page):
     assert (rows["benevolence"][1], rows["benevolence"][2]) == ("−0.10", "+0.60")
     drawn = re.search(r"<figcaption>What else moves, in text: prompt.*?</svg>", page.read_text(), re.DOTALL)[0]
     framed = re.findall(r'<rect [^>]*class="\w+ own"/>.*?<title>(.*?)</title>', drawn)
-    assert framed == [f"steering {one} moves {one} by +0.600 (its own)" for one in ("power", "benevolence")]
+    assert framed == [
+        f"steering {one} moves {one} by +0.600 (its own), n = 8 answers" for one in ("power", "benevolence")
+    ]
 
 
 def test_every_answer_at_the_headline_dose_stands_beside_the_unsteered_one(page):
@@ -210,11 +212,11 @@ def test_features_stand_beside_chance(read, page):
 
 def test_the_summary_is_computed(read):
     words = read.words()
-    assert (
-        "54 value neurons, 9 for each pole of power, benevolence, tradition, among 240, from 12 situations a value"
-        in words
-    )
-    assert "36 of them (67%) differ by more than wording alone does" in words
+    assert "Located: 9 neurons for each pole of power, benevolence, tradition, from 12 situations a value" in words
+    # 54 places; both poles of a value have the same nine, and all three values share three of them: 3 + 3 · 6.
+    assert "54 places, held by 21 distinct neurons of 240; most, 18, lie in layer 0 (of 0 to 3)" in words
+    # Of 240 neurons 24 + 12 are called for each value.
+    assert "36 of the 54 (67%) differ by more than wording alone does, as do 15% of all neurons" in words
     assert "Steered by neurons: the stance of answers, −1 to 1, moves towards the asked pole by +0.50 [" in words
     assert "Random edits of the same size: 0.00, from 0.00 to 0.00." in words
 
