@@ -45,7 +45,7 @@ def heat_map(figure: HeatMap, name: str) -> Markup:
     """Cells in rows and columns; wide ones are scrolled, never shrunk."""
     columns = figure.cells.shape[1]
     wide = max((len(one) for row in figure.texts for one in row), default=0) * LETTER + 10
-    cell = max(15.0, min(56.0, 760 / max(1, columns)), wide if wide > 10 else 0)
+    cell = max(15.0, min(44.0, 760 / max(1, columns)), wide if wide > 10 else 0)
     tall = 22.0 if figure.pairs else 27.0
     labels = [short(one) for one in figure.rows]
     left = max(map(len, labels), default=0) * LETTER + (22 if figure.pairs else 14)
@@ -219,7 +219,7 @@ def dots(figure: Dots, name: str) -> Markup:
     effects = sum(series.role == "effect" for series in figure.series)
     longest = max(map(len, labels), default=0)
     above = longest > _LONG  # such labels stand over their rows, so that they leave room for the figures beside them
-    left, plot, tall, head = (14.0, 320.0, 38.0, 8.0) if above else (longest * LETTER + 16, 400.0, 27.0, 8.0)
+    left, plot, tall, head = (14.0, 320.0, 38.0, 8.0) if above else (longest * LETTER + 16, 320.0, 27.0, 8.0)
     tall = max(tall, 11.0 * effects + (18 if above else 7))
     ends = [one for series in figure.series for one in (*series.values, *series.low, *series.high)]
     low, high = figure.x_range or svg.ends([*ends, 0.0], 0.05)

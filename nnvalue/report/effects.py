@@ -21,7 +21,7 @@ SIGNS = {"positive": "+", "negative": "−"}
 HELD_OUT = "held-out loss, nats"
 """One name for what held-out sentences lose, everywhere."""
 MOVEMENT = "movement (−2 to 2)"
-NO_CONTROL = "No control was run for {}: random edits of its size are not known."
+NO_CONTROL = "No control was run for {}."
 _COSTS = (
     ("failures", "failed answers, share", 0.2),
     ("log_perplexity_rise", "log-perplexity, rise", 0.5),

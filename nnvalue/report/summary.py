@@ -97,9 +97,10 @@ def _neurons(found: Any) -> list[str]:
     tests = [counts[value]["significance"] for value in found.values]
     if all(tests):
         called, every = int(found.columns["called"].sum()), sum(sum(one["called"].values()) for one in tests)
+        which = f"All {called:,}" if called == len(found) else f"{called:,} of the {len(found):,}"
         said += (
-            f". {called:,} of the {len(found):,} ({called / max(1, len(found)):.0%}) differ by more than wording alone "
-            f"does, as do {every / (total * len(tests)):.0%} of all neurons, mean over values"
+            f". {which} differ by more than wording alone does, as do {every / (total * len(tests)):.0%} of all "
+            "neurons, mean over values"
         )
     else:
         said += ". No A/A null was run for them, so nothing tells them from neurons that answer to wording"
@@ -145,8 +146,8 @@ def _graph(graph: Any) -> list[str]:
         )
     if (found := truth(graph)) is not None:
         said += (
-            f". The causal model that was put in is known, with {found.reference} arrows: against it the edges reach "
-            f"F1 {found.skeleton.value:.2f} (chance {found.skeleton.chance:.2f}) and their directions "
+            f". The causal model that was put in is known, with {counted(found.reference, 'arrow')}: against it the "
+            f"edges reach F1 {found.skeleton.value:.2f} (chance {found.skeleton.chance:.2f}) and their directions "
             f"{found.direction.value:.2f} (chance {found.direction.chance:.2f}, p = {rate(found.direction.p)})"
         )
     return [f"{said}."]

@@ -216,7 +216,7 @@ def test_the_summary_is_computed(read):
     # 54 places; both poles of a value have the same nine, and all three values share three of them: 3 + 3 · 6.
     assert "54 places, held by 21 distinct neurons of 240; most, 18, lie in layer 0 (of 0 to 3)" in words
     # Of 240 neurons 24 + 12 are called for each value.
-    assert "36 of the 54 (67%) differ by more than wording alone does, as do 15% of all neurons" in words
+    assert "36 of the 54 differ by more than wording alone does, as do 15% of all neurons" in words
     assert "Steered by neurons: the stance of answers, −1 to 1, moves towards the asked pole by +0.50 [" in words
     assert "Random edits of the same size: 0.00, from 0.00 to 0.00." in words
 
