@@ -235,7 +235,7 @@ def dots(figure: Dots, name: str) -> Markup:
         top = head + row * tall
         middle = top + tall / 2 + (7 if above else 0)
         body.append(
-            text(left, top + 12, label, "label") if above else text(left - 10, middle + 4, label, "label", "end")
+            text(left, top + 12, label, "label over") if above else text(left - 10, middle + 4, label, "label", "end")
         )
         if row:
             body.append(line(left, top, left + plot, top, "grid"))

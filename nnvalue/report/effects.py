@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnvalue.evaluation import pareto_front
-from nnvalue.report.figures import HeatMap, Panel, Panels, Series, Table, counted, interval, plain, rate, short, signed
+from nnvalue.report.figures import (
+    HeatMap,
+    Panel,
+    Panels,
+    Series,
+    Table,
+    counted,
+    interval,
+    listed,
+    plain,
+    rate,
+    short,
+    signed,
+)
 from nnvalue.values import SIGN, Framework
 
 if TYPE_CHECKING:
@@ -28,6 +41,7 @@ _COSTS = (
     ("nll_rise", HELD_OUT, 0.5),
 )
 """(figure, title, what its axis shows at least, so that next to nothing looks like it)."""
+_GAIN = -0.005
 _TITLES = {name: title for name, title, _ in _COSTS}
 
 
@@ -145,18 +159,23 @@ def cost_figure(tables: Tables, arm: str, place: int) -> Panels:
     return Panels(
         f"What it costs: {arm}",
         f"Failed answers, and what answers and held-out sentences lose in likelihood, at every dose of {arm}; mean "
-        "over values and poles.", Table(head, table), tuple(panels), _cost_note(rows, groups, arm),
+        "over values and poles.", Table(head, table), tuple(panels), _cost_note(panels, arm),
     )  # fmt: skip
 
 
-def _cost_note(rows: Sequence[Row], groups: Mapping[Any, Sequence[Row]], arm: str) -> str:
-    """What lines below 0 mean, where there are some, and that there is no control, where there is none."""
-    said = [] if any(row["control_of"] for row in rows) else [NO_CONTROL.format(arm)]
-    means = [mean(row[name] for row in members) for members in groups.values()
-             for name in ("log_perplexity_rise", "nll_rise")]  # fmt: skip
-    if any(one <= -0.0005 for one in means):
+def _cost_note(panels: Sequence[Panel], arm: str) -> str:
+    """Which costs have no control, and what lines below 0 mean, where there are some."""
+    said = _uncontrolled({one.title: one for one in panels}, arm)
+    if any(y <= _GAIN for one in panels for series in one.series for y in series.y):
         said.append("A cost below 0 is a gain: the text is likelier than without steering.")
     return " ".join(said)
+
+
+def _uncontrolled(panels: Mapping[str, Panel], whole: str) -> list[str]:
+    """That some costs, or all of them, have no control; nothing where each has one."""
+    bare = [name for name, one in panels.items() if all(series.role == "effect" for series in one.series)]
+    told = whole if len(bare) == len(panels) else listed([name.split(",")[0] for name in bare])
+    return [NO_CONTROL.format(told)] if bare else []
 
 
 def pareto_figure(tables: Tables, arms: Sequence[str]) -> Panels:
@@ -193,7 +212,8 @@ def pareto_figure(tables: Tables, arms: Sequence[str]) -> Panels:
         "Effect against damage",
         f"Mean movement of every arm and dose against failed answers and {_TITLES[lost]}. On the front: no other arm "
         "and dose is at least as good in movement, failures and likelihood and better in one of them.",
-        Table(head, table), tuple(panels), wide=True,
+        Table(head, table), tuple(panels), " ".join(_uncontrolled({one.x_name: one for one in panels}, "any arm")),
+        wide=True,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@
     if (!marks.length) continue;
     let at = -1;
     // Its room is kept free, so that nothing below jumps.
-    const wide = Math.max(280, plot.clientWidth) / 6.6;
+    const wide = (Math.min(736, plot.clientWidth || 736) - 24) / 7.4; // letters in a line, at least
     const lines = (told) => told.split("\n").reduce((sum, one) => sum + Math.ceil(one.length / wide), 0);
     readout.style.minHeight = `calc(${Math.max(...marks.map((mark) => lines(mark.querySelector("title").textContent)))} * 1.55em + .8rem)`;
     readout.textContent = "Point at a mark for its figures.";

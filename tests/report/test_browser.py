@@ -70,6 +70,7 @@ def test_answers_are_searched_and_rows_filtered(chromium, page):
         assert window.locator(".texts output").inner_text() == "1 of 32"
         field.fill("no such words")
         assert window.locator(".exchange:visible").count() == 0
+        assert window.locator(".texts").inner_text().split("\n")[-1].endswith("0 of 32")  # and not that all are shown
         field.fill("")
         assert window.locator(".exchanges:visible").count() == 8
         window.get_by_text("The strongest neurons").click()
@@ -95,6 +96,42 @@ def test_pointing_and_arrow_keys_tell_the_same(chromium, page):
         assert figure.locator(".readout").inner_text() == pointed
         window.keyboard.press("End")
         assert figure.locator(".readout").inner_text().startswith("benevolence −, layer 3")
+
+
+def test_what_a_mark_says_moves_nothing_below_it(chromium, page):
+    with opened(chromium, page) as window:
+        for title in ("Where value neurons lie", "Dose and response: neurons"):
+            figure = window.locator("figure", has=window.get_by_text(title, exact=True)).first
+            before = figure.bounding_box()["height"]
+            figure.locator(".m").first.hover()
+            assert figure.bounding_box()["height"] == before
+
+
+def test_what_is_too_wide_says_so_until_it_is_scrolled(chromium, page):
+    with opened(chromium, page, 390) as window:
+        wide = window.locator("figure", has=window.get_by_text("A causal value graph by effects", exact=True)).first
+        plot, hint = wide.locator(".plot"), wide.locator(".hint").first
+        assert hint.is_visible()
+        assert "more" in plot.get_attribute("class").split()
+        plot.evaluate("one => { one.scrollLeft = one.scrollWidth }")
+        window.wait_for_function("!document.querySelector('#graph .plot').classList.contains('more')")
+    with opened(chromium, page) as window:
+        assert window.locator("#graph .hint").first.is_hidden()
+
+
+SIZES = """() => Array.from(document.querySelectorAll('.panels .tick, .panels .axis')).flatMap((text) => {
+  const all = text.closest('svg'), scale = all.clientWidth / all.viewBox.baseVal.width;
+  return scale ? [parseFloat(getComputedStyle(text).fontSize) * scale] : [];
+})"""
+
+
+def test_figures_of_panels_can_be_read(chromium, page):
+    """Panels are scaled to their columns, and their labels with them: at 11 pixels at least."""
+    for width in (1280, 390):
+        with opened(chromium, page, width) as window:
+            sizes = window.evaluate(SIZES)
+            assert len(sizes) > 20
+            assert min(sizes) >= 11
 
 
 def test_a_keyboard_is_enough(chromium, page):

@@ -176,6 +176,7 @@ def test_an_arm_without_a_control_says_so(steered):
     read, words = steered
     assert "No random control was run." in arm_sentence(words, "prompt")
     assert words.count("No control was run for prompt.") == 2  # below its doses and below its costs
+    assert words.count("No control was run for held-out loss.") == 2  # of neurons, and of effect against damage
     assert {row[6] for row in read.tables["Headlines: 12 cells"][1:] if row[0] == "prompt"} == {"no control"}
 
 
@@ -231,8 +232,8 @@ def test_voices_are_counted_one_by_one(tmp_path):
     first, last = (name.replace("_", " ") for name in (shelf.CIRCLE[0], shelf.CIRCLE[-1]))
     assert (
         f"Measured: voice 1 of 2 (neutral) holds {last} most (+1.00) and {first} least (−1.00), by 40 answers. A voice "
-        f"is who the model was asked to speak as; the 2 differ: {last} from +0.75 to +1.00, {first} from −1.00 to +0.25."
-        in words
+        f"is who the model was asked to speak as; the 2 differ: {last} from +0.75 to +1.00, {first} from "
+        "−1.00 to +0.25." in words
     )
 
 
