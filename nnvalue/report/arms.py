@@ -141,7 +141,7 @@ def doses_words(one: Pooled) -> str:
         said = f"Every cell is told at dose {next(iter(one.doses)):g}"
     else:
         told = [f"{dose:g} in {counted(count, 'cell')}" for dose, count in one.doses.items()]
-        said = f"Each cell is told at its best harmless dose: {listed(told)}"
+        said = f"Each cell is told at a dose of its own: {listed(told)}"
     if one.harmful:
         said += f"; in {one.harmful} of {len(one.cells)} {NO_HARMLESS}"
     return said
