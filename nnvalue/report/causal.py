@@ -37,8 +37,8 @@ GRAPH = (
     "do not rely on it."
 )
 HALVES = (
-    "Graphs told from one half of the data against graphs from the other half, 1 is the same graph. Diamonds show what "
-    "graphs with shuffled names reach: a graph that is not clearly to the right of them says nothing."
+    "Graphs estimated from one half of the data against graphs from the other half, 1 is the same graph. Diamonds show "
+    "what graphs with shuffled names reach: a graph that is not clearly to the right of them says nothing."
 )
 
 

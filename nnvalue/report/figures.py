@@ -182,8 +182,11 @@ def signed(figure: float | None, places: int = 2) -> str:
 
 
 def plain(figure: float | None, form: str = ".2f") -> str:
-    """A figure, or a dash."""
-    return "—" if figure is None or not np.isfinite(figure) else f"{figure:{form}}".replace("-", "−")
+    """A figure, or a dash; nothing has no sign."""
+    if figure is None or not np.isfinite(figure):
+        return "—"
+    told = f"{figure:{form}}"
+    return (told.removeprefix("-") if not told.strip("-0.%") else told).replace("-", "−")
 
 
 def rate(q: float | None) -> str:

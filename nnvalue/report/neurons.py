@@ -175,6 +175,7 @@ def _layer_hint(found: ValueNeurons, value: str, pole: str, start: int, end: int
     told = [
         f"{short(value)} {_SIGNS[pole]}, {where}: {len(here)} selected, {sum(one.called for one in here)} of them "
         f"called; {called} of {(end - start) * found.width:,} called here"
+        f"{'; scores below 0 are for this pole' if here and pole == 'negative' else ''}"
     ]
     told += [
         f"neuron {one.layer}/{one.neuron}: δ {signed(one.delta, 3)} (p+ {one.firing_positive:.3f}, p− "
