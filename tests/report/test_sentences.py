@@ -15,6 +15,7 @@ from tests.report.test_page import number
 
 VALUES = ("power", "benevolence", "tradition")
 ORGANISM = shelf.identity("nnvalue/organism")
+UNSURE = {("tradition", "positive"): (0.5, 0.1, 0.02, 0.02), ("benevolence", "negative"): (0.08, 0.2, 0.33, 0.43)}
 TINY = 0.004
 """Of portraits under edits: less than a hundredth of a point."""
 
@@ -51,12 +52,19 @@ def portraits():
 
 @pytest.fixture(scope="module")
 def done():
-    """An evaluation of the organism, read by its parser; steering power leaves tradition alone."""
+    """An evaluation of the organism, read by its parser; steering power leaves tradition alone.
+
+    Two cells of neurons are above 0 by their intervals and not by q: one of them has p = .04.
+    """
     made = shelf.evaluation(ORGANISM, values=VALUES)
     base = {row["situation"]: row["stance"] for row in made.answers if row["arm"] == "unsteered"}
     for row in made.answers:
         if (row["value"], row["measured"]) == ("power", "tradition"):
             row["stance"] = base[row["situation"]]
+        if (row["arm"], row["dose"]) == ("neurons", 2.0) and row["value"] == row["measured"]:
+            if (cell := (row["value"], row["pole"])) in UNSURE:
+                sign = 1 if row["pole"] == "positive" else -1
+                row["stance"] = base[row["situation"]] + sign * UNSURE[cell][int(row["situation"][-2])]
         row["parse"] = f"about {'hedonism' if row['stance'] == 0 else row['measured']}, pieces +1"
     facts = {**made.facts, "judge": {"name": "parser", "kind": "parser"},
              "design": {**made.facts["design"], "pairs": 1}}  # fmt: skip
@@ -73,13 +81,14 @@ def arm_sentence(words, arm):
 
 
 def test_an_arm_says_how_many_of_its_cells_pass(steered):
-    """Uncorrected intervals in place of q, or another arm's cells, would count otherwise."""
+    """Six intervals lie above 0, and p < .05 in five; q, and another arm's cells, count otherwise."""
     read, words = steered
     rows = [row for row in read.tables["Headlines: 12 cells"][1:] if row[0] == "neurons"]
     lows = [number(re.search(r"\[([^,]+),", row[4])[1]) for row in rows]
     passed = sum(number(row[5]) < 0.05 for row in rows)
     said = arm_sentence(words, "neurons")
     assert f"in {sum(low > 0 for low in lows)} of 6 the interval lies above 0, and {passed} of 6 pass q < .05" in said
+    assert (sum(low > 0 for low in lows), passed) == (6, 4)
     assert "Every cell is told at dose 2." in said
     assert {row[3] for row in rows} == {"2"}
 
