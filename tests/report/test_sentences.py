@@ -35,7 +35,10 @@ def portrait(measured, keying, score, **where):
 
 
 def portraits():
-    """Nothing under neurons; prompts move every target by a point, but power by half a point the wrong way."""
+    """Nothing under neurons; prompts move every target by a point, but power by half a point the wrong way.
+
+    Beside benevolence, tradition falls by .8, which nobody asked to rise.
+    """
     made = [portrait(value, keying, 3.0) for value in VALUES for keying in (1, -1)]
     for arm, doses in (("neurons", (1.0, 2.0)), ("prompt", (1.0,))):
         for dose in doses:
@@ -45,6 +48,8 @@ def portraits():
                         moved = TINY if arm == "neurons" else 0.0
                         if arm == "prompt" and value == target:
                             moved = -0.5 if value == "power" else 1.0
+                        elif arm == "prompt" and (target, value) == ("benevolence", "tradition"):
+                            moved = -0.8
                         made += [portrait(value, keying, 3.0 + sign * keying * moved, arm=arm, value=target, pole=pole,
                                           dose=dose) for keying in (1, -1)]  # fmt: skip
     return made
@@ -61,10 +66,10 @@ def done():
     for row in made.answers:
         if (row["value"], row["measured"]) == ("power", "tradition"):
             row["stance"] = base[row["situation"]]
-        if (row["arm"], row["dose"]) == ("neurons", 2.0) and row["value"] == row["measured"]:
-            if (cell := (row["value"], row["pole"])) in UNSURE:
-                sign = 1 if row["pole"] == "positive" else -1
-                row["stance"] = base[row["situation"]] + sign * UNSURE[cell][int(row["situation"][-2])]
+        cell, own = (row["value"], row["pole"]), row["value"] == row["measured"]
+        if (row["arm"], row["dose"]) == ("neurons", 2.0) and own and cell in UNSURE:
+            sign = 1 if row["pole"] == "positive" else -1
+            row["stance"] = base[row["situation"]] + sign * UNSURE[cell][int(row["situation"][-2])]
         row["parse"] = f"about {'hedonism' if row['stance'] == 0 else row['measured']}, pieces +1"
     facts = {**made.facts, "judge": {"name": "parser", "kind": "parser"},
              "design": {**made.facts["design"], "pairs": 1}}  # fmt: skip
