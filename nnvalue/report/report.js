@@ -22,10 +22,10 @@
     const marks = all(".m", plot);
     if (!marks.length) continue;
     let at = -1;
-    // Its room is kept free, so that nothing below jumps.
+    // Its room is kept free, so that nothing below jumps; on a phone that would be an empty box as tall as the figure.
     const wide = (Math.min(736, plot.clientWidth || 736) - 24) / 7.4; // letters in a line, at least
     const lines = (told) => told.split("\n").reduce((sum, one) => sum + Math.ceil(one.length / wide), 0);
-    readout.style.minHeight = `calc(${Math.max(...marks.map((mark) => lines(mark.querySelector("title").textContent)))} * 1.55em + .8rem)`;
+    if (wide > 60) readout.style.minHeight = `calc(${Math.max(...marks.map((mark) => lines(mark.querySelector("title").textContent)))} * 1.55em + .8rem)`;
     readout.textContent = "Point at a mark for its figures.";
     readout.hidden = false;
     const show = (number) => {
