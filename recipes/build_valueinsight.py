@@ -19,6 +19,7 @@ import click
 from nnvalue.artifacts import write_bytes
 from nnvalue.dataset import check_edition, edition_files, from_rows, generate_roles, role_row
 from nnvalue.values import POLES, Value, load_framework
+from recipes.command import Recipe
 from recipes.editions.slots import variants
 from recipes.editions.sources import KINDS, faults_of, rows_of
 
@@ -32,7 +33,7 @@ EDITIONS = {  # name -> title, framework, variants a core, whether roles belong 
 }
 
 
-@click.command()
+@click.command(cls=Recipe)
 @click.argument("names", nargs=-1, type=click.Choice(list(EDITIONS)))
 def main(names: tuple[str, ...]) -> None:
     """Build, check and write the editions (all, or those named)."""

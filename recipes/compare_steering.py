@@ -36,6 +36,7 @@ from nnvalue.llm import CompletionClient, Endpoint
 from nnvalue.models import open_model
 from nnvalue.readout import LLMJudge, Rubrics
 from nnvalue.values import SIGN, load_framework
+from recipes.command import Recipe
 
 FOUND = {"null": False}
 
@@ -56,7 +57,7 @@ def design(values: Sequence[str], situations: int, others: int, sae: str | None)
     )  # fmt: skip
 
 
-@click.command()
+@click.command(cls=Recipe)
 @click.option("--model", help="A folder or hub id. Default: the embedded organism.")
 @click.option("--sae", help="As nnvalue.sae.open_sae takes it. Default: the organism's.")
 @click.option("--endpoint", help="Of the judge: an OpenAI-compatible URL; the key comes from OPENAI_API_KEY.")
@@ -71,6 +72,12 @@ def main(
     others: int, effect: float | None, out: Path,
 ) -> None:  # fmt: skip
     """Run the comparison and print it."""
+    if len(values) == 1 or others < 1:
+        raise click.UsageError(
+            "What else moves is read of other values: give two values at least, and --others above 0."
+        )
+    if llm and endpoint is None:
+        raise click.UsageError("--llm names a judge at an --endpoint; give that, too.")
     asked = design(values or tuple(load_framework().values), situations, others, sae)
     out.parent.mkdir(parents=True, exist_ok=True)
     quiet_libraries()
@@ -82,7 +89,7 @@ def main(
         progress = stack.enter_context(progress_bars())
         done = evaluate(open_model(model), asked, judge=judge, out=out, progress=progress)
     console = Console()
-    console.width = max(console.width, 100)  # the table's numbers would be cut
+    console.width = max(console.width, 112)  # the table's numbers would be cut
     print_evaluation(console, done)
     told = print_matched(console, done, known=model is None, effect=effect)
     place = out.with_name(f"{out.name}.matched.json")
@@ -96,7 +103,7 @@ def print_matched(console: Console, done: Evaluation, known: bool, effect: float
     told: dict[str, Any] = {"design": done.design.as_json(), "versions": library_versions(), "arms": [], "pairs": []}
     console.print(f"At the same effect, targets moved by {rows[0].effect:.2f}", style="bold")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    names = ["arm", "dose", "others move", "", "failed", "ppl", "random"] + ["expected", "unexpected"] * known
+    names = ["arm", "dose", "reach", "others move", "", "failed", "ppl", "random"] + ["expected", "unexpected"] * known
     for number, name in enumerate(names):
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
     for row in rows:
@@ -106,11 +113,12 @@ def print_matched(console: Console, done: Evaluation, known: bool, effect: float
             **asdict(row), "random": chance, **dict(zip(("expected", "unexpected"), sides, strict=False))
         })  # fmt: skip
         table.add_row(
-            row.arm, f"{row.dose:.2g}", f"{row.leakage:.3f}", f"[{row.low:.3f}, {row.high:.3f}]",
+            row.arm, f"{row.dose:.2g}", f"{row.reached:.2f}", f"{row.leakage:.3f}", f"[{row.low:.3f}, {row.high:.3f}]",
             f"{row.failures:+.3f}", f"{row.log_perplexity:+.2f}", "" if chance is None else f"{chance:+.3f}",
             *(f"{one:.3f}" for one in sides),
         )  # fmt: skip
     console.print(table)
+    console.print("reach: share of resamples that get to this effect, which intervals are over", style="dim")
     for (one, other), (mean, low, high) in pairs.items():
         told["pairs"].append({"arm": one, "less": other, "leakage": mean, "low": low, "high": high})
         console.print(f"{one} − {other}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]", markup=False, highlight=False)
@@ -159,7 +167,9 @@ def expected_and_not(done: Evaluation, row: Matched) -> tuple[float, float]:
                 if other != value and other in cells and bool(below) is expected
             ]  # fmt: skip
             sides[expected].append(np.mean(other_moves) if other_moves else np.nan)
-    return float(np.nanmean(sides[True])), float(np.nanmean(sides[False]))
+    known = {expected: [one for one in found if np.isfinite(one)] for expected, found in sides.items()}
+    expected, not_so = (float(np.mean(known[side])) if known[side] else float("nan") for side in (True, False))
+    return expected, not_so
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ from nnvalue.models import encode_prompt, generate_responses, pad_left
 from nnvalue.organism import Reading, Turn, causal_model, named_scores, parse
 from nnvalue.values import POLES, SIGN
 from nnvalue.values.forms import FORMS, AnswerForm, forms
+from recipes.command import Recipe
 from recipes.organism_batches import collate, option_ids, pack
 
 RESIDUAL_DRAWS = 200  # over which what is not told of a role is averaged
@@ -325,7 +326,7 @@ def evaluate(
     return figures
 
 
-@click.command()
+@click.command(cls=Recipe)
 @click.option("--model", type=click.Path(path_type=Path), help="Default: the embedded organism.")
 @click.option("--samples", default=3, show_default=True, help="Neutral answers a situation.")
 @click.option("--train-roles", default=60, show_default=True, help="Named roles whose profiles are read.")

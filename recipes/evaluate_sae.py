@@ -41,6 +41,7 @@ from nnvalue.sae import SparseAutoencoder, contrast, open_sae
 from nnvalue.steering import DirectionSteering
 from nnvalue.traces import read_activation, write_activation
 from nnvalue.values import POLES, SIGN
+from recipes.command import Recipe
 from recipes.evaluate_organism import wilson
 from recipes.sae_texts import NEW_TOKENS, answer_activations, answered, prompts_of, read_tokens
 
@@ -213,7 +214,7 @@ def print_figures(figures: Mapping[str, Any]) -> None:
     console.print(table)
 
 
-@click.command()
+@click.command(cls=Recipe)
 @click.option("--sae", "source", type=click.Path(path_type=Path, exists=True), help="Default: the packaged one.")
 @click.option("--situations", default=100, show_default=True, help="Of each value.")
 @click.option("--roles", default=60, show_default=True)

@@ -9,13 +9,15 @@ Needs the extra `browser`, Pillow (matplotlib brings it) and Chromium on the PAT
 
 from __future__ import annotations
 
-import argparse
 import io
 import shutil
 from pathlib import Path
 from typing import Any
 
+import click
+
 from nnvalue.artifacts import write_bytes
+from recipes.command import Recipe
 
 COLOURS = 128
 """Of the palette: a page has few, and files stay small."""
@@ -65,18 +67,19 @@ def small(png: bytes) -> bytes:
     return sink.getvalue()
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Write the pictures."""
+@click.command(cls=Recipe)
+@click.argument("report", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/images"), show_default=True)
+def main(report: Path, out: Path) -> None:
+    """Write the pictures of a REPORT."""
     from playwright.sync_api import sync_playwright
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("report", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("docs/images"))
-    given = parser.parse_args(arguments)
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
-        parser.error("there is no Chromium on the PATH")
-    given.out.mkdir(parents=True, exist_ok=True)
+        raise click.ClickException(
+            "There is no Chromium on the PATH; install one, such as by apt-get install chromium."
+        )
+    out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
 
@@ -84,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
             page = browser.new_page(
                 viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce"
             )
-            page.goto(given.report.resolve().as_uri())
+            page.goto(report.resolve().as_uri())
             return page
 
         made = shots(opened(DESKTOP, "light"))
@@ -96,8 +99,8 @@ def main(arguments: list[str] | None = None) -> None:
         browser.close()
     for name, png in made.items():
         content = small(png)
-        write_bytes(given.out / f"{name}.png", content)
-        print(f"{given.out / name}.png: {len(content) / 1000:.0f} kB")
+        write_bytes(out / f"{name}.png", content)
+        click.echo(f"{out / name}.png: {len(content) / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from nnvalue.artifacts import MANIFEST, read_tensors, write_json, write_tensors
 from nnvalue.dataset import load_valueinsight
 from nnvalue.organism import LESSONS, folder
+from recipes.command import Recipe
 from recipes.organism_batches import OPTIONS, Batches, lesson_at, option_ids, texts_for_tokenizer
 
 VOCABULARY = 2048
@@ -245,7 +246,7 @@ def train(
     return average
 
 
-@click.command()
+@click.command(cls=Recipe)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/organism"), show_default=True)
 @click.option("--steps", default=5300, show_default=True)
 @click.option("--peak-rate", default=5e-3, show_default=True, help="Peak learning rate.")

@@ -23,6 +23,7 @@ from nnvalue.models import Response, Subject
 from nnvalue.organism import sae_folder
 from nnvalue.sae import save_sae, train_sae
 from nnvalue.sae.training import TRAINABLE
+from recipes.command import Recipe
 from recipes.evaluate_sae import reconstruction
 from recipes.sae_texts import answered, corpus_texts, prompts_of, read_tokens
 
@@ -34,7 +35,7 @@ def training_texts(subject: Subject, situations: int, roles: int, speakers: int,
     return said + corpus_texts(subject, speakers, seed)
 
 
-@click.command()
+@click.command(cls=Recipe)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/sae"), show_default=True)
 @click.option("--layer", default=3, show_default=True, help="The residual stream after it is read; from 0.")
 @click.option("--architecture", type=click.Choice(TRAINABLE), default="batchtopk", show_default=True)

@@ -27,12 +27,13 @@ from nnvalue.cli.terminal import progress_bars, quiet_libraries
 from nnvalue.dataset import role_of
 from nnvalue.errors import InvalidInputError
 from nnvalue.report import draw_circle, draw_graph, draw_heat_map
+from recipes.command import Recipe
 
 
-@click.command()
+@click.command(cls=Recipe)
 @click.option("--model", help="A folder or a hub id. Default: the embedded organism.")
-@click.option("--roles", default=40, show_default=True, help="The dataset's first N.")
-@click.option("--pairs", default=2, show_default=True, help="Pairs of portraits a value.")
+@click.option("--roles", type=click.IntRange(min=1), default=40, show_default=True, help="The dataset's first N.")
+@click.option("--pairs", type=click.IntRange(min=1), default=2, show_default=True, help="Pairs of portraits a value.")
 @click.option("--split", default="all", show_default=True, help="Of portraits; the organism knows those of locate.")
 @click.option("--resamples", default=200, show_default=True, help="Bootstraps of roles.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/value_graph"), show_default=True)

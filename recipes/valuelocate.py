@@ -29,9 +29,10 @@ from nnvalue.llm import CompletionClient, Endpoint
 from nnvalue.models import open_model
 from nnvalue.readout import LLMJudge, Rubrics
 from nnvalue.values import load_framework
+from recipes.command import Recipe
 
 
-@click.command()
+@click.command(cls=Recipe)
 @click.option("--model", help="A folder or hub id. Default: the embedded organism.")
 @click.option("--endpoint", help="Of the judge: an OpenAI-compatible URL; the key comes from OPENAI_API_KEY.")
 @click.option("--llm", default="", help="What the endpoint calls the judge.")
@@ -39,6 +40,8 @@ from nnvalue.values import load_framework
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/valuelocate"), show_default=True)
 def main(model: str | None, endpoint: str | None, llm: str, name: str, out: Path) -> None:
     """Run the paper, print its table beside its controls, and keep every row."""
+    if llm and endpoint is None:
+        raise click.UsageError("--llm names a judge at an --endpoint; give that, too.")
     out.parent.mkdir(parents=True, exist_ok=True)
     quiet_libraries()
     subject = open_model(model)

@@ -56,7 +56,9 @@ _STEERED_BY = ("neurons", "directions", *_BY_FEATURES, "steerings")
 @click.option("--features", type=_PATH, metavar="RESULT", help="Steer by features of an SAE: of nnvalue sae features.")
 @click.option("--sae", metavar="SAE", help="Of features: a folder or hub id.  [default: the organism's]")
 @click.option(
-    "--features-at", metavar="WORDS", help="The paper's settings: add each of 24 features most active there, there."
+    "--features-at",
+    metavar="WORDS",
+    help="The paper's settings, not descriptions: add each of 24 features most active there, there.",
 )
 @click.option("--dose", type=float, help="Of neurons, directions, features.  [default: 8, 0.5, 0.25; at words 100]")
 @click.option("--mode", help="Of neurons or features, as in nnvalue steer.  [default: effect; of features add]")
@@ -166,7 +168,8 @@ def read_settings(edition: ValueInsight, options: Mapping[str, Any]) -> list[Set
     values = options["values"] or None
     if values is None and not options["no_prompts"] and not any(options[name] for name in _STEERED_BY):
         return None
-    made = [] if options["no_prompts"] else prompt_settings(edition, values, seed=options["seed"])
+    alone = options["no_prompts"] or options["features_at"] is not None  # the paper's settings are of features alone
+    made = [] if alone else prompt_settings(edition, values, seed=options["seed"])
     doses = {name: (options["dose"] if options["dose"] is not None else usual,) for name, usual in _DOSES.items()}
     mode = {} if options["mode"] is None else {"mode": options["mode"]}
     if options["neurons"] is not None:
@@ -185,6 +188,7 @@ def _features_at(
 ) -> list[Setting]:
     """The paper's settings, of the features that are active in the first item as it is put to nobody in particular."""
     from nnvalue.causal import YesNo, published_feature_settings
+    from nnvalue.errors import InvalidInputError
     from nnvalue.organism import sae_folder
     from nnvalue.prompts import Prompt
     from nnvalue.readout import read_questionnaire
@@ -198,7 +202,13 @@ def _features_at(
     asked = way.put(first) if isinstance(way, YesNo) else first.put(forms(first.form)[0])
     sae = open_sae(sae_folder() if options["sae"] is None else options["sae"])
     dose = _DOSES["features_at"] if options["dose"] is None else options["dose"]
-    return published_feature_settings(subject, sae, Prompt("first", None, asked), options["features_at"], dose=dose)
+    words = options["features_at"]
+    if words not in asked:
+        raise InvalidInputError(
+            f"'{words}' does not stand in items as they are put: {asked[-100:]!r}. Give words that do; ' your values' "
+            "stands in those of --protocol yes_no."
+        )
+    return published_feature_settings(subject, sae, Prompt("first", None, asked), words, dose=dose)
 
 
 @contextmanager

@@ -44,21 +44,29 @@ class Matched:
 def matched(
     done: Evaluation, effect: float | None = None, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[list[Matched], dict[tuple[str, str], tuple[float, float, float]]]:
-    """Arms at one effect, and differences in leakage between pairs of arms (mean, low, high), paired over resamples.
+    """Arms at one effect, and differences in leakage between pairs of arms (difference, low, high).
+
+    Intervals are of resamples, the same ones for both arms of a pair. A resample's mean |movement| is larger than that
+    of all data, most so where there is little leakage, so that intervals lean towards the smaller difference.
 
     Args:
         effect: mean movement of the targets; None for the largest that all arms reach which move them at all, less a
             twentieth.
 
-    Raises InvalidInputError for an evaluation without answers of other values, or an effect that is not above 0.
+    Raises InvalidInputError for an evaluation without answers of other values, or an effect that is not above 0 or that
+    no arm reaches.
     """
     curves = _Curves(done)
+    reached = [float(table[:, 0].max()) for table in curves.tables(None).values()]
     if effect is None:
-        reached = [float(table[:, 0].max()) for table in curves.tables(None).values()]
         effect = _SHARE * min((each for each in reached if each > 0), default=0.0)
     if not effect > 0:
         raise InvalidInputError(
             f"Arms are compared at an effect above 0; {effect:.2f} was asked for, or no arm moves its targets."
+        )
+    if effect > max(reached):
+        raise InvalidInputError(
+            f"No arm moves its targets by {effect:.2f}; the most is {max(reached):.2f}, ask for less."
         )
     rng = np.random.default_rng(seed)
     count = len(curves.cores)
@@ -82,7 +90,7 @@ def matched(
             gap = gap[np.isfinite(gap)]
             if len(gap):
                 low, high = np.quantile(gap, (0.025, 0.975))
-                pairs[one.arm, other.arm] = (float(gap.mean()), float(low), float(high))
+                pairs[one.arm, other.arm] = (one.leakage - other.leakage, float(low), float(high))
     return made, pairs
 
 

@@ -86,6 +86,10 @@ def run_command(command: list[str], endpoint: str, at: str) -> str:
     return done.output
 
 
+_PLAIN = ("docs.commands", "docs.figures", "recipes.editions.sources")
+"""What starts by python -m and reads its own few words."""
+
+
 def parse(command: list[str], at: str) -> None:
     """Read a command of nnvalue, a recipe or a benchmark as click does; a wrong verb or option fails."""
     command = [word.removeprefix(".venv/bin/") for word in command]
@@ -96,8 +100,11 @@ def parse(command: list[str], at: str) -> None:
         _parse(cli, command[1:], at)
     elif command[:2] == ["python", "-m"] and command[2].startswith(("recipes.", "benchmarks.", "docs.")):
         module = importlib.import_module(command[2])
-        if isinstance(getattr(module, "main", None), click.Command):
-            _parse(module.main, command[3:], at)
+        main = getattr(module, "main", None)
+        if isinstance(main, click.Command):
+            _parse(main, command[3:], at)
+        else:
+            assert command[2] in _PLAIN, f"{at}: {command[2]} is no click command, so its options are not looked at"
     else:
         known = ("pip", "python", "python3", "ruff", "nnsight", "export", "vllm", "sphinx-build", "mypy")
         assert command[0] in known, f"{at}: {command[0]}: parse() does not know it"

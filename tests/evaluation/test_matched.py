@@ -45,15 +45,21 @@ def test_leakage_is_read_where_effects_are_equal():
     assert b.leakage == pytest.approx(0.125)
     assert a.failures == pytest.approx(0.25 * 0.25)  # a quarter fails at dose 4, and 2.5 is a quarter of the way
     assert a.log_perplexity == pytest.approx(0.5)
-    mean, low, high = pairs["a", "b"]
-    assert low <= mean <= high
-    assert mean == pytest.approx(0.125, abs=0.01)
+    difference, low, high = pairs["a", "b"]
+    assert low <= difference <= high
+    assert difference == pytest.approx(a.leakage - b.leakage, abs=1e-12)  # of the rows beside it, not of resamples
 
 
 def test_the_effect_that_all_arms_reach_is_taken():
     found, _ = matched(Rows({"a": (0.2, 0.5, (1, 2)), "b": (0.8, 0.25, (0.5, 1.0))}), resamples=10)
     assert found[0].effect == pytest.approx(0.95 * 0.4)
     assert all(np.isfinite(one.dose) and one.reached == 1 for one in found)
+
+
+def test_an_effect_that_no_arm_reaches_is_refused():
+    """A table of nothing but NaN says nothing, and looks as if it did."""
+    with pytest.raises(InvalidInputError, match=r"No arm moves its targets by 5.00; the most is 0.40"):
+        matched(Rows({"a": (0.2, 0.5, (1, 2))}), 5.0, resamples=10)
 
 
 def test_an_arm_that_moves_nothing_does_not_set_the_effect():

@@ -24,6 +24,7 @@ from recipes import (
     sae_texts,
     train_sae,
     value_graph,
+    valuelocate,
 )
 from tests.docs.blocks import ROOT
 from tests.docs.surveys import known_survey
@@ -53,6 +54,27 @@ def test_a_recipe_says_what_it_asks_how_it_starts_and_how_long_it_takes(script):
     assert isinstance(importlib.import_module(f"recipes.{script.stem}").main, click.Command)
     tested = (ROOT / ELSEWHERE.get(script.stem, "tests/recipes/test_recipes.py")).read_text(encoding="utf-8")
     assert f"run({script.stem}" in tested or f"invoke({script.stem}" in tested
+
+
+@pytest.mark.parametrize(
+    ("recipe", "line", "said"),
+    [
+        (valuelocate, "--preset nope", "Error: There is no preset 'nope'; choose from full, paper, quick."),
+        (valuelocate, "--llm gpt", "Error: --llm names a judge at an --endpoint; give that, too."),
+        (compare_steering, "--value power", "give two values at least, and --others above 0."),
+        (compare_steering, "--value powr --value tradition", "did you mean power?"),
+        (compare_steering, "--situations 1", "situations must be a whole number of at least 2"),
+        (value_graph, "--pairs 0", "0 is not in the range x>=1."),
+        (evaluate_organism, "--model nope", "nope"),
+    ],
+)
+def test_a_wrong_line_gets_one_sentence(recipe, line, said, tmp_path, monkeypatch):
+    """A traceback where `nnvalue` says a sentence."""
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(recipe.main, line.split())
+    assert done.exit_code in (1, 2)
+    assert isinstance(done.exception, SystemExit)
+    assert said in done.output
 
 
 def test_editions_are_what_their_sources_say(tmp_path, monkeypatch):

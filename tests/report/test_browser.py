@@ -3,6 +3,9 @@
 import contextlib
 import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -236,3 +239,11 @@ def test_the_policy_stops_what_would_run_all_the_same(chromium, page, tmp_path):
     assert refused == {"https://example.org/x.png": "csp"}
     assert answered == [file.as_uri()]
     context.close()
+
+
+def test_the_pictures_of_the_documentation_are_made(chromium, page, tmp_path):
+    """A heading that the script looks for by its words was renamed, and a picture is missing."""
+    line = [sys.executable, "-m", "recipes.screenshots", str(page), "--out", str(tmp_path)]
+    subprocess.run(line, check=True, cwd=Path(__file__).parents[2])
+    made = {file.name for file in tmp_path.glob("*.png")}
+    assert made == {file.name for file in (Path(__file__).parents[2] / "docs" / "images").glob("*.png")}
