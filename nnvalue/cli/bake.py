@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from nnvalue.cli.examples import examples
-from nnvalue.cli.terminal import print_json, quiet_libraries
+from nnvalue.cli.terminal import print_json, quiet_libraries, say
 
 
 @click.command(
@@ -73,9 +73,9 @@ def command(
         print_json({**facts, "out": str(out)})
         return
     done = ", ".join(facts["changed"]) or "nothing, the model is copied"
-    click.echo(f"Baked into '{subject.name}': {json.dumps(facts['steering'], ensure_ascii=False)}")
-    click.echo(f"Changed: {done}.")
-    click.echo(f"Written to {out}. Open it: --model {out}, or AutoModelForCausalLM.from_pretrained({str(out)!r}).")
+    say(f"Baked into '{subject.name}': {json.dumps(facts['steering'], ensure_ascii=False)}")
+    say(f"Changed: {done}.")
+    say(f"Written to {out}. Open it: --model {out}, or AutoModelForCausalLM.from_pretrained({str(out)!r}).")
 
 
 def _check_choice(steering: str | None, neurons: Path | None, settings: dict[str, Any]) -> None:

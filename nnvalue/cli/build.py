@@ -10,7 +10,7 @@ import click
 from nnvalue.cli.endpoints import endpoint_options, take_backend
 from nnvalue.cli.examples import examples
 from nnvalue.cli.subjects import model_options, server_options
-from nnvalue.cli.terminal import print_json, progress_bars
+from nnvalue.cli.terminal import print_json, progress_bars, say
 
 _SHOWN_REASONS = 8
 
@@ -85,19 +85,19 @@ def command(
 def _print_built(built: Any, report: Any, out: Path, left_out: list[str]) -> None:
     usage = built.usage
     kept = {kind: report.counts[kind] for kind in ("situations", "descriptions", "sentence pairs", "portraits")}
-    click.echo(", ".join(f"{count:,} {kind}" for kind, count in kept.items() if count) + f". Written to {out}.")
+    say(", ".join(f"{count:,} {kind}" for kind, count in kept.items() if count) + f". Written to {out}.")
     if usage.asked:
-        click.echo(
+        say(
             f"Asked {usage.asked:,} ({usage.from_log:,} known from before): {usage.answered:,} answered, "
             f"{usage.refused:,} refused, {usage.failed:,} failed; {usage.in_words()}."
         )
     else:
-        click.echo("It was there already, with these settings; nothing was asked.")
+        say("It was there already, with these settings; nothing was asked.")
     if left_out:
-        click.echo(f"The endpoint does not take {', '.join(left_out)}; it was asked in another way.")
+        say(f"The endpoint does not take {', '.join(left_out)}; it was asked in another way.")
     if built.rejected:
-        click.echo(f"Not taken: {sum(built.rejected.values()):,} (all in {out / 'rejected.jsonl'})")
+        say(f"Not taken: {sum(built.rejected.values()):,} (all in {out / 'rejected.jsonl'})")
         for reason, count in list(built.rejected.items())[:_SHOWN_REASONS]:
-            click.echo(f"  {count:>6,}  {reason}")
-    click.echo(f"{len(report.faults)} faults; nnvalue data check {out} lists them." if report.faults else "No faults.")
-    click.echo(f"Use it: nnvalue locate --dataset {out}")
+            say(f"  {count:>6,}  {reason}")
+    say(f"{len(report.faults)} faults; nnvalue data check {out} lists them." if report.faults else "No faults.")
+    say(f"Use it: nnvalue locate --dataset {out}")

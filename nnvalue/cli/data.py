@@ -13,7 +13,7 @@ import click
 from nnvalue.cli.build import command as build
 from nnvalue.cli.examples import examples
 from nnvalue.cli.exits import FAILED
-from nnvalue.cli.terminal import harmless, print_json
+from nnvalue.cli.terminal import print_json, say
 
 _TABLES = ("situations", "descriptions", "sentences", "portraits", "roles", "items")
 _SHOWN_FAULTS = 20  # of one kind, unless all are asked for
@@ -85,9 +85,9 @@ def show(
         facts = {"name": edition.name, "framework": edition.framework, "table": table, "of": len(rows)}
         print_json({**facts, "rows": drawn})
         return
-    click.echo(f"{edition.name}, {table}: {len(drawn)} of {len(rows):,} rows (seed {seed})\n")
+    say(f"{edition.name}, {table}: {len(drawn)} of {len(rows):,} rows (seed {seed})\n")
     for row in drawn:
-        click.echo(_row_text(row, table))
+        say(_row_text(row, table))
 
 
 @command.command(
@@ -120,7 +120,7 @@ def check(dataset: str | None, sample: bool, number: int, seed: int, every: bool
         print_json({**data, **({"sample": drawn} if sample else {})})
     else:
         for row in drawn:
-            click.echo(_row_text(row, "situations"))
+            say(_row_text(row, "situations"))
         _print_report(report, every)
     if report.faults:
         raise click.exceptions.Exit(FAILED)
@@ -192,38 +192,38 @@ def _tell_import(made: Any, out: Path, as_json: bool) -> None:
         print_json(told | ({} if made.edition else failed))
     else:
         for one in misfits:
-            click.echo(f"{one.file}, line {one.number}: {one.fault}", err=True)
+            say(f"{one.file}, line {one.number}: {one.fault}", err=True)
     if made.edition is None:
-        click.echo(f"Error: {unfit}", err=True)
+        say(f"Error: {unfit}", err=True)
         raise click.exceptions.Exit(FAILED)
     if as_json:
         return
     kept = ", ".join(f"{count:,} {'rows of items' if kind == 'items' else kind}" for kind, count in counts.items())
-    click.echo(f"{kept}{f', {len(misfits):,} rows left out' if misfits else ''}. Written to {out}.")
+    say(f"{kept}{f', {len(misfits):,} rows left out' if misfits else ''}. Written to {out}.")
     if made.aside:
-        click.echo(f"Not kept, for want of a column: {', '.join(f'{n:,} {what}' for what, n in made.aside.items())}.")
+        say(f"Not kept, for want of a column: {', '.join(f'{n:,} {what}' for what, n in made.aside.items())}.")
     use = f"; use it: nnvalue locate --dataset {out}" if counts.get("situations") else ""
-    click.echo(f"Look at it: nnvalue data show {out}, nnvalue data check {out}{use}")
+    say(f"Look at it: nnvalue data show {out}, nnvalue data check {out}{use}")
 
 
 def _print_report(report: Any, every: bool) -> None:
-    click.echo(report.name)
+    say(report.name)
     # Beside items, an edition may lack most of what others have.
     counts = {what: count for what, count in report.counts.items() if count or "items" not in report.counts}
     width = max(map(len, counts))
     for what, count in counts.items():
-        click.echo(f"  {what:<{width}}  {count:>7,}")
+        say(f"  {what:<{width}}  {count:>7,}")
     kinds: dict[str, list[str]] = {}
     for fault in report.faults:
         kinds.setdefault(fault.kind, []).append(fault.sentence)
     for kind, sentences in kinds.items():
-        click.echo(f"{kind}: {len(sentences)}")
+        say(f"{kind}: {len(sentences)}")
         shown = sentences if every else sentences[:_SHOWN_FAULTS]
         for sentence in shown:
-            click.echo(f"  {sentence}")
+            say(f"  {sentence}")
         if len(shown) < len(sentences):
-            click.echo(f"  … and {len(sentences) - len(shown)} more; --all prints them")
-    click.echo(f"{len(report.faults)} faults" if report.faults else "No faults.")
+            say(f"  … and {len(sentences) - len(shown)} more; --all prints them")
+    say(f"{len(report.faults)} faults" if report.faults else "No faults.")
 
 
 _SIGNS = {"query": "  > ", "positive": "  + ", "negative": "  − ", "text": "  ", "question": "  ? "}
@@ -236,7 +236,7 @@ def _row_text(row: Mapping[str, Any], table: str) -> str:
     marks = [row["id"], row["split"]] if table == "roles" else marks
     marks = [f"{mark:+g}" if isinstance(mark, float) else str(mark) for mark in marks]
     lines = (_SIGNS[name] + re.sub(r"\n(?=[^\n])", "\n    ", row[name]) for name in texts)
-    return harmless("\n".join([" · ".join(marks), *lines, ""]))
+    return "\n".join([" · ".join(marks), *lines, ""])
 
 
 def _assignments(given: Iterable[str], form: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nnvalue.cli.endpoints import endpoint_options, take_endpoint
+from nnvalue.cli.terminal import say
 
 if TYPE_CHECKING:
     from nnvalue.dataset import ValueInsight
@@ -124,7 +125,7 @@ def open_judge(options: dict[str, Any], framework: Any, out: Path) -> Iterator[J
     with CompletionClient(backend, out.with_name(f"{out.name}.judge.jsonl"), prices) as client:
         yield LLMJudge(client, Rubrics(framework, options["rubrics"]), **samples)
         usage = client.usage
-        click.echo(
+        say(
             f"Judge: asked {usage.asked:,} ({usage.from_log:,} known from before), {usage.answered:,} answered, "
             f"{usage.refused:,} refused, {usage.failed:,} failed; {usage.in_words()}.",
             err=True,

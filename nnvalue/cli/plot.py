@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nnvalue.cli.examples import examples
-from nnvalue.cli.terminal import print_json
+from nnvalue.cli.terminal import print_json, say
 
 
 @click.command(
@@ -41,10 +41,8 @@ def command(
             print_json({"figures": {name: one.title for name, one in figures.items()}})
             return
         for name, one in figures.items():
-            click.echo(f"{name}: {one.title}")
-        click.echo(
-            "Draw one: nnvalue plot RESULT --figure NAME; of several arms, the beginning of a name is the first."
-        )
+            say(f"{name}: {one.title}")
+        say("Draw one: nnvalue plot RESULT --figure NAME; of several arms, the beginning of a name is the first.")
         return
     picked = chosen(figures, figure)
     if out is None:
@@ -55,4 +53,4 @@ def command(
     if as_json:
         print_json({"figure": picked.title, "out": str(path)})
         return
-    click.echo(f"Written to {path}.")
+    say(f"Written to {path}.")

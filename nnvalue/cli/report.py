@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nnvalue.cli.examples import examples
-from nnvalue.cli.terminal import print_json
+from nnvalue.cli.terminal import print_json, say
 
 
 @click.command(
@@ -34,10 +34,10 @@ def command(results: tuple[Path, ...], out: Path, title: str | None, overwrite: 
 
     made = build_report(results or None, out, title=title, overwrite=overwrite)
     for problem in made.problems:
-        click.echo(f"{problem.where}: {problem.what} {problem.todo}", err=True)
+        say(f"{problem.where}: {problem.what} {problem.todo}", err=True)
     if as_json:
         print_json(made.as_json())
         return
     for folder, kind in made.shown:
-        click.echo(f"{kind}: {folder}")
-    click.echo(f"Written to {made.out}, {made.bytes / 1e6:.2f} MB. Open it in a browser.")
+        say(f"{kind}: {folder}")
+    say(f"Written to {made.out}, {made.bytes / 1e6:.2f} MB. Open it in a browser.")

@@ -11,7 +11,7 @@ import click
 
 from nnvalue.cli.examples import examples
 from nnvalue.cli.subjects import model_options, server_options, take_subject
-from nnvalue.cli.terminal import open_console, print_json, progress_bars, quiet_libraries
+from nnvalue.cli.terminal import open_console, print_json, progress_bars, quiet_libraries, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -173,7 +173,7 @@ def train(result: Path, **options: Any) -> None:
     if options["as_json"]:
         print_json({**facts(made), "tokens": len(tokens), "quality": asdict(quality), "out": str(options["out"])})
         return
-    click.echo(
+    say(
         f"Written to {options['out']}: {made.features} features after layer {layer}, from {len(tokens):,} tokens; on "
         f"other prompts explained variance {quality.explained_variance:.2f}, {quality.active:.1f} features a token, "
         f"{quality.dead:.0%} never active."

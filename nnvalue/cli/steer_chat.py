@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import click
 from transformers import TextStreamer
 
 from nnvalue.cli.steer_show import steering_in_words
-from nnvalue.cli.terminal import harmless, progress_bars
+from nnvalue.cli.terminal import progress_bars, say
 from nnvalue.errors import InvalidInputError, NnvalueError
 from nnvalue.models import Subject, encode_prompt
 from nnvalue.prompts import Prompt
@@ -30,7 +29,7 @@ class _Aloud(TextStreamer):
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         text = text if self.said else text.lstrip()
         self.said += text
-        click.echo(harmless(text), nl=stream_end)
+        say(text, nl=stream_end)
 
 
 @dataclass
@@ -93,10 +92,10 @@ class Chat:
                 with progress_bars("asking the server") as progress:
                     made = generate(self.subject, [prompt], steering=steering, progress=progress, **self.settings)
                 answer = made[0].text
-                click.echo(harmless(answer))
+                say(answer)
         except KeyboardInterrupt:
             answer = "" if aloud is None else aloud.said.strip()
-            click.echo()
+            say("")
             _say("(stopped)")
         self.history = (*prompt.history, (line, answer)) if answer else prompt.history
 
@@ -134,4 +133,4 @@ def _next_line() -> str | None:
 
 
 def _say(text: str, **how: Any) -> None:
-    click.echo(text, err=True, **how)
+    say(text, err=True, **how)

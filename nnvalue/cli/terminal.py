@@ -6,11 +6,12 @@ import codecs
 import io
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -25,6 +26,8 @@ _PLAIN, _ASCII = "nnvalue-plain", "nnvalue_ascii"
 # One letter for one letter, so that columns stay in line.
 _SIGNS = "−–—…·×÷≥≤≈→←↑↓↔δΔγλσΣ✓✗“”‘’°│─█▉▊▋▌▐▇▆▅▄▃▂▁"
 _LETTERS = """---~-x/><~><^v=dDglsS*x""''o|-######8654321"""
+# Letters that JSON leaves as they are: DEL and C1 codes, and halves of letters, which UTF-8 does not have.
+_UNWRITABLE = re.compile(r"[\x7f-\x9f\ud800-\udfff]")
 _OFF = ("", "0", "false", "no")
 
 
@@ -32,35 +35,50 @@ def open_console(stderr: bool = False) -> Console:
     """The console of stdout or stderr.
 
     Colours are for terminals. NO_COLOR takes every escape code away, FORCE_COLOR brings colours into a pipe, and
-    TERM=dumb has none. Text is printed as it is: nothing in it is markup.
+    TERM=dumb has none. Text is printed as it is: nothing in it is markup, and nothing in it commands the terminal.
     """
-    from rich.console import Console
+    from nnvalue.cli.console import HarmlessConsole
 
-    stream = sys.stderr if stderr else sys.stdout
     bare = bool(os.environ.get("NO_COLOR"))
     forced = os.environ.get("FORCE_COLOR", "").lower() not in _OFF and not bare
-    made = Console(
-        stderr=stderr, color_system=None if bare else "auto", force_terminal=forced or stream.isatty(), markup=False,
-        highlight=False, emoji=False,
+    terminal = forced or is_terminal(sys.stderr if stderr else sys.stdout)
+    made = HarmlessConsole(
+        stderr=stderr, color_system=None if bare else "auto", force_terminal=terminal, markup=False, highlight=False,
+        emoji=False,
     )  # fmt: skip
     made.width = max(made.width, _NARROWEST)
     return made
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream leads to a terminal; one that was closed before we began is None."""
+    return stream is not None and stream.isatty()
+
+
 def print_json(data: Mapping[str, Any]) -> None:
     """One JSON object, alone on its line. What is no number there (NaN, infinity) is null.
 
-    A stream that cannot write every letter gets them escaped; the data stays the same.
+    What no stream can write, what could command a terminal, and what this stream cannot write is escaped; the data
+    stays the same.
     """
     from nnvalue.artifacts import plain
 
     everything = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
-    click.echo(json.dumps(plain(data), ensure_ascii=not everything, allow_nan=False))
+    line = json.dumps(plain(data), ensure_ascii=not everything, allow_nan=False)
+    click.echo(_UNWRITABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
+
+
+def say(text: str, **how: Any) -> None:
+    """A sentence by click, which takes the same options; without what could command a terminal."""
+    click.echo(harmless(text), **how)
 
 
 def harmless(text: str) -> str:
-    """A text of a model or dataset without control codes, which could command a terminal; lines and tabs stay."""
-    return "".join("�" if unicodedata.category(one) == "Cc" and one not in "\n\t" else one for one in text)
+    """A text of a file, model or server without control codes, which could command a terminal; lines and tabs stay.
+
+    Half a letter (a lone surrogate, as Python has it for an odd byte in a file's name) is no text either.
+    """
+    return "".join("�" if unicodedata.category(one) in ("Cc", "Cs") and one not in "\n\t" else one for one in text)
 
 
 def degrade_streams() -> None:
@@ -111,7 +129,7 @@ def progress_bars(first: str = "opening the model") -> Iterator[Progress]:
         TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[waiting]}"),
     )  # fmt: skip
     shown = open_console(stderr=True)
-    no_bars = not sys.stderr.isatty() or shown.is_dumb_terminal
+    no_bars = not is_terminal(sys.stderr) or shown.is_dumb_terminal
     # All of a stage counts for its speed: jobs on a server take minutes each, and rich looks back 30 s by itself.
     with Progress(*columns, console=shown, transient=True, disable=no_bars, speed_estimate_period=_A_DAY) as bars:
         overall = bars.add_task(OVERALL, total=None, visible=False, rate="", waiting="")
