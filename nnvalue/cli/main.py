@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -17,7 +18,7 @@ from click.shell_completion import CompletionItem
 from nnvalue import __version__
 from nnvalue.cli.examples import examples
 from nnvalue.cli.exits import DONE, FAILED, INTERRUPTED, MEANINGS, REMOTE, TERMINATED, Terminated
-from nnvalue.cli.terminal import degrade_streams, print_json
+from nnvalue.cli.terminal import degrade_streams, print_json, say
 from nnvalue.errors import NnvalueError, RemoteError, UnknownNameError
 
 _VERBS = {
@@ -40,7 +41,9 @@ _VERBS = {
     "completion": "Let a shell complete verbs, options and names.",
 }
 _COMPLETING = "_NNVALUE_COMPLETE"
-_KEEPING = ("locate", "measure", "evaluate", "survey", "data")  # verbs that go on where they were stopped
+_KEEPING = ("locate", "measure", "evaluate", "survey", "data build")  # verbs that go on where they were stopped
+_NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+_SMALLER = {"--batch-tokens": "a smaller --batch-tokens", "--dtype": "--dtype bfloat16"}
 _KEPT = " Finished work is kept: the same command goes on from here."
 
 
@@ -65,7 +68,8 @@ class _Verbs(click.Group):
             formatter.write_dl(list(_VERBS.items()))
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in _VERBS and not args[0].startswith("-"):
+        # A shell that completes a line is to get no error into its prompt.
+        if args and args[0] not in _VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:
             raise click.UsageError(str(UnknownNameError("command", args[0], _VERBS)), ctx)
         return super().resolve_command(ctx, args)
 
@@ -110,22 +114,41 @@ def main() -> None:
         with _sigterm():
             code = cli.main(arguments, prog_name="nnvalue", standalone_mode=False) or DONE
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
+        code = FAILED
     except BaseException as error:
         if isinstance(error, SystemExit | GeneratorExit):
             raise
-        if debug:
-            traceback.print_exception(error)
-        code, told = _fault(error, arguments[0] if arguments else "")
-        if as_json:
-            message = told.removeprefix("Error: ")
-            print_json({"error": {"kind": type(error).__name__, "message": message, "exit_status": code}})
-        if isinstance(error, click.ClickException):
-            error.show()
-        else:
-            click.echo(told, err=True)
+        code = _tell(error, arguments, debug, as_json)
+    _settle_stdout()
     sys.exit(code)
+
+
+def _tell(error: BaseException, arguments: list[str], debug: bool, as_json: bool) -> int:
+    """Say what ended a verb, on stderr and where it is asked for as JSON; the exit status."""
+    if isinstance(error, click.Abort) and isinstance(error.__cause__, EOFError):
+        error = error.__cause__  # a file that ends too early; click takes it for the end of what is typed
+    if debug:
+        say("".join(traceback.format_exception(error)), err=True, nl=False)
+    code, told = _fault(error, arguments)
+    if as_json:
+        message = told.removeprefix("Error: ")
+        with suppress(OSError):  # nobody reads stdout, or its disk is full; stderr has the same sentence
+            print_json({"error": {"kind": type(error).__name__, "message": message, "exit_status": code}})
+    if isinstance(error, click.ClickException):
+        shown = io.StringIO()
+        error.show(shown)
+        told = shown.getvalue().rstrip("\n")
+    say(told, err=True)
+    return code
+
+
+def _settle_stdout() -> None:
+    """What stdout did not take is let go: at exit Python would try again, and end with a status of its own."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parted(line: list[str]) -> tuple[list[str], list[str]]:
@@ -134,23 +157,42 @@ def _parted(line: list[str]) -> tuple[list[str], list[str]]:
     return line[:end], line[end:]
 
 
-def _fault(error: BaseException, verb: str) -> tuple[int, str]:
+def _fault(error: BaseException, arguments: list[str]) -> tuple[int, str]:
     """The exit status for an error of a verb, and its sentence."""
     if isinstance(error, click.ClickException):
         return error.exit_code, error.format_message()
     if isinstance(error, Terminated | click.Abort | KeyboardInterrupt):
         code = TERMINATED if isinstance(error, Terminated) else INTERRUPTED
-        return code, "Stopped." + _KEPT * (verb in _KEEPING)
+        line = " ".join(arguments) + " "
+        return code, "Stopped." + _KEPT * any(line.startswith(f"{verb} ") for verb in _KEEPING)
     if isinstance(error, NnvalueError):
         return REMOTE if isinstance(error, RemoteError) else FAILED, f"Error: {error}"
-    if isinstance(error, MemoryError):
-        return FAILED, f"Error: not enough memory ({error}); try a smaller --batch-tokens."
+    if _is_memory(error):
+        detail = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
+        return FAILED, f"Error: not enough memory{detail}; {_smaller(arguments)}."
     if isinstance(error, OSError):
         return FAILED, f"Error: {error}"
-    if isinstance(error, RuntimeError) and "memory" in str(error):  # torch has no one class for it
-        return FAILED, "Error: not enough memory; try a smaller --batch-tokens, or --dtype bfloat16."
     text = " ".join(f"{type(error).__name__}: {error}".split())[:400]
     return FAILED, f"Unexpected error: {text} Run again with --debug for the traceback."
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Whether memory is short. torch's allocators have a class for it on GPUs, and words for it elsewhere."""
+    own = getattr(sys.modules.get("torch"), "OutOfMemoryError", ())
+    if isinstance(error, (MemoryError, own)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)
+
+
+def _smaller(arguments: list[str]) -> str:
+    """What makes a verb need less memory, of the options that it has."""
+    command: click.Command = cli
+    for word in arguments:
+        below = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
+        command = below or command
+    has = {name for one in command.params for name in one.opts}
+    ways = [told for name, told in _SMALLER.items() if name in has]
+    return f"try {' or '.join(ways)}" if ways else "close other programs, or take a larger machine"
 
 
 @contextmanager

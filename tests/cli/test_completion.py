@@ -48,6 +48,12 @@ def test_verbs_options_and_names(words, found):
     assert completed(*words) == found
 
 
+def test_a_slip_in_the_verb_prints_nothing_into_the_prompt():
+    """A usage error stood between what was typed before and after the TAB."""
+    assert "--value" not in completed("locat", "--v")  # which also holds stderr to be empty
+    assert not any(completed("locat", "x"))
+
+
 def test_what_is_no_known_name_may_be_a_file():
     """A dataset of one's own is a folder, and the shell knows those."""
     _, out, _ = typed(
