@@ -8,22 +8,24 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nnvalue import __version__
 from nnvalue.errors import NnvalueError
-from nnvalue.network import ApiKey
+from nnvalue.machine import GIB, memory_in_bytes, size_in_words, working_dtypes
+from nnvalue.network import ApiKey, checked_host, is_this_machine
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 
-_GIB = 2**30
-_LITTLE_MEMORY = 2 * _GIB  # an opened organism, torch and a batch take about one
-_LITTLE_DISK = _GIB
+_LITTLE_MEMORY = 2 * GIB  # an opened organism, torch and a batch take about one
+_LITTLE_DISK = GIB
 _PATIENCE = 5.0  # seconds for a server's first answer
 _AGAIN = "pip install --force-reinstall --no-deps nnvalue"
+_MEND = "Mend what it names; a package is installed again in the environment of nnvalue."
+_HUB_NAMES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _NO_EXTRAS = ("dev", "bench")  # extras that are for work on nnvalue itself
 _ALWAYS_TOLD = ("torch", "transformers", "nnsight", "numpy", "datasets")
 
@@ -53,20 +55,49 @@ def examine(*, offline: bool = False, host: str | None = None, allow_http: bool 
         host: the NDIF server to ask; by default the one that nnsight is configured with.
         allow_http: whether plain http may leave this machine.
     """
-    for part in (_python, _versions, _extras, _device, _folders, _shipped):
-        yield from part()
+    parts: tuple[tuple[str, str, Callable[[], Iterator[Finding]]], ...] = (
+        ("versions", FAULT, _python), ("versions", FAULT, _versions), ("extras", FAULT, _extras),
+        ("device", FAULT, _device), ("folders", FAULT, _folders), ("shipped", FAULT, _shipped),
+        ("hub", WARNING, lambda: iter([_hub(offline, allow_http)])),
+        ("ndif", WARNING, lambda: _ndif(offline, host, allow_http)),
+    )  # fmt: skip
     keys = _keys()
-    for one in (_hub(offline), *_ndif(offline, host, allow_http)):
-        told, todo, facts = _without(keys, [one.told, one.todo, one.facts])
-        yield replace(one, told=told, todo=todo, facts=facts)
+    for part, status, look in parts:
+        for one in _whatever(part, status, look):
+            told, todo, facts = _without(keys, [one.told, one.todo, one.facts])
+            yield replace(one, told=told, todo=todo, facts=facts)
+
+
+def _whatever(part: str, status: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What is found of a part; where looking at it fails, that is a finding of its own."""
+    try:
+        yield from look()
+    except Exception as error:  # a doctor is called where things are broken, in ways that nobody can list
+        told = " ".join(f"cannot be looked at ({type(error).__name__}: {error})".split())[:400]
+        todo = _MEND if status == FAULT else "Local models and the organism work without it."
+        yield Finding(part, part, status, told, todo)
 
 
 def _keys() -> list[ApiKey]:
-    from huggingface_hub import get_token
+    """All keys that this machine has, sound or not, from wherever they can be read: none of them is to be told."""
 
-    from nnvalue.models.server import configured_key
+    def ndif() -> ApiKey | None:
+        from nnvalue.models.server import configured_key
 
-    return [key for key in (configured_key(), ApiKey(get_token() or "")) if key is not None and key.is_sound()]
+        return configured_key()
+
+    def hub() -> ApiKey | None:
+        from huggingface_hub import get_token
+
+        return ApiKey(get_token() or "")
+
+    found = [ApiKey(os.environ.get(name, "")) for name in ("NDIF_API_KEY", *_HUB_NAMES)]
+    for read in (ndif, hub):
+        try:
+            found += [key for key in [read()] if key is not None]
+        except Exception:  # what could not be read cannot be told either; the part itself says what is broken
+            continue
+    return found
 
 
 def _without(keys: list[ApiKey], data: Any) -> Any:
@@ -127,11 +158,11 @@ def _extras() -> Iterator[Finding]:
 def _device() -> Iterator[Finding]:
     import torch
 
-    total, free = _memory()
+    total, free = memory_in_bytes()
     names = ["cpu"] + [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     names += ["mps"] if torch.backends.mps.is_available() else []
     for name in names:
-        dtypes = _dtypes(name)
+        dtypes = working_dtypes(name)
         facts: dict[str, Any] = {"dtypes": dtypes}
         if name == "cpu":
             told = f"{torch.get_num_threads()} threads on {os.cpu_count()} processors"
@@ -141,14 +172,14 @@ def _device() -> Iterator[Finding]:
         else:
             told = torch.cuda.get_device_name(name)
             left, whole = torch.cuda.mem_get_info(name)
-            told += f", {_size(left)} of {_size(whole)} free"
+            told += f", {size_in_words(left)} of {size_in_words(whole)} free"
             facts |= {"memory": whole, "free": left}
         status = OK if "float32" in dtypes else FAULT
         told += f"; computes {', '.join(dtypes) or 'nothing'}"
         yield Finding("device", name, status, told, "" if status == OK else "Install torch anew.", facts)
     if free is not None and total is not None:
-        short = free < _LITTLE_MEMORY
-        yield Finding("device", "memory", WARNING if short else OK, f"{_size(free)} of {_size(total)} free",
+        short, told = free < _LITTLE_MEMORY, f"{size_in_words(free)} of {size_in_words(total)} free"
+        yield Finding("device", "memory", WARNING if short else OK, told,
                       "Close other programs, or take a smaller --batch-tokens." if short else "",
                       {"memory": total, "free": free})  # fmt: skip
 
@@ -162,16 +193,20 @@ def _folders() -> Iterator[Finding]:
 
 
 def _folder(name: str, path: Path, todo: str) -> Finding:
-    there = path.absolute()
-    while not there.exists():  # the first write makes the rest
-        there = there.parent
-    free, writable = shutil.disk_usage(there).free, there.is_dir() and os.access(there, os.W_OK)
+    try:
+        there = path.absolute()
+        while not there.exists():  # the first write makes the rest
+            there = there.parent
+        free, writable = shutil.disk_usage(there).free, there.is_dir() and os.access(there, os.W_OK)
+    except OSError as error:  # a folder above it may not be entered, or is gone
+        facts: dict[str, Any] = {"path": str(path), "writable": False, "free": None}
+        return Finding("folders", name, WARNING, f"{path} cannot be reached ({error.strerror})", todo, facts)
     facts = {"path": str(path), "writable": writable, "free": free}
     if not writable:
         return Finding("folders", name, WARNING, f"{path} cannot be written", todo, facts)
     short = free < _LITTLE_DISK
     todo = "Make room on the disk." if short else ""
-    return Finding("folders", name, WARNING if short else OK, f"{path}, {_size(free)} free", todo, facts)
+    return Finding("folders", name, WARNING if short else OK, f"{path}, {size_in_words(free)} free", todo, facts)
 
 
 def _shipped() -> Iterator[Finding]:
@@ -185,7 +220,7 @@ def _shipped() -> Iterator[Finding]:
     ):  # fmt: skip
         try:
             files = read_folder(place, kind)
-            yield Finding("shipped", name, OK, f"intact, {_size(sum(map(len, files.values())))}")
+            yield Finding("shipped", name, OK, f"intact, {size_in_words(sum(map(len, files.values())))}")
         except NnvalueError as error:
             yield Finding("shipped", name, FAULT, str(error), f"Install nnvalue again: {_AGAIN}")
     for edition in embedded_editions():
@@ -207,45 +242,58 @@ def _edition(name: str) -> Finding:
     return Finding("shipped", f"dataset {name}", FAULT, why, f"Install nnvalue again: {_AGAIN}")
 
 
-def _hub(offline: bool) -> Finding:
+def _hub(offline: bool, allow_http: bool) -> Finding:
     """Whether the hub knows us."""
+    try:  # huggingface_hub itself cannot be imported where this is no URL
+        checked_host(os.environ.get("HF_ENDPOINT") or "https://huggingface.co", allow_http=True)
+    except NnvalueError as error:
+        return Finding("hub", "login", WARNING, f"HF_ENDPOINT: {error}", "Mend HF_ENDPOINT, or unset it.")
     from huggingface_hub import constants, get_token
 
-    token = ApiKey(get_token() or "")
-    source = None
-    if token.is_sound():
-        source = next(
-            (name for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") if os.environ.get(name)), "a stored login"
-        )
-    facts = {"token": source is not None, "from": source}
+    given = get_token() or ""
+    token = ApiKey(given)
+    source = next((name for name in _HUB_NAMES if os.environ.get(name)), "a stored login") if given.strip() else None
+    facts: dict[str, Any] = {"token": source is not None, "from": source}
     configured = f"token configured: yes, from {source}" if source else "token configured: no"
+    if source is not None and not token.is_sound():
+        told = f"the token from {source} holds blanks or letters that no token has"
+        return Finding("hub", "login", WARNING, told, "Set it again, or log in: hf auth login.", facts)
     if offline or constants.HF_HUB_OFFLINE:
         why = "--offline" if offline else "HF_HUB_OFFLINE is set"
         return Finding("hub", "login", OK, f"{configured}; not asked ({why})", facts=facts)
+    try:
+        checked_host(constants.ENDPOINT, allow_http or source is None)
+    except NnvalueError as error:
+        told = f"{configured}; not asked. {error}"
+        return Finding("hub", "login", WARNING, told, "The hub's address is HF_ENDPOINT.", facts)
     if source is None:
         return Finding("hub", "login", OK, f"{configured}; public models open without one", facts=facts)
     code, answer = _whoami(f"{constants.ENDPOINT}/api/whoami-v2", token)
-    if code == 200:
+    if code == 200 and answer:
         who = str(answer.get("name", "somebody"))
         return Finding("hub", "login", OK, f"{configured}; {who}", facts={**facts, "name": who})
-    told = f"{configured}; the hub {f'answers HTTP {code}' if code else 'gives no answer'}"
+    told = f"the hub answers HTTP {code}" if code else "the hub gives no answer"
+    told += ", and not as the hub does" * (code == 200)
     todo = "Log in again: hf auth login." if code in (401, 403) else "Local models and the organism work without it."
-    return Finding("hub", "login", WARNING, told, todo, {**facts, "http": code})
+    return Finding("hub", "login", WARNING, f"{configured}; {told}", todo, {**facts, "http": code})
 
 
 def _whoami(url: str, token: ApiKey) -> tuple[int | None, Mapping[str, Any]]:
-    """The hub's answer: status and what it says; None where there is no answer."""
+    """The hub's answer: status and what it says, nothing where that is no object; None where there is no answer."""
     import httpx
 
     def sign(request: httpx.Request) -> httpx.Request:  # as it leaves, so that no traceback shows it
         request.headers["authorization"] = f"Bearer {token.in_full()}"
         return request
 
-    try:
-        answer = httpx.get(url, auth=sign, timeout=_PATIENCE)
-        told = answer.json()
-    except (httpx.HTTPError, ValueError):
+    try:  # what may go to this machine unprotected may not go to a proxy
+        answer = httpx.get(url, auth=sign, timeout=_PATIENCE, trust_env=not is_this_machine(url))
+    except httpx.HTTPError:
         return None, {}
+    try:
+        told = answer.json()
+    except ValueError:  # a proxy's page, such as one that asks to log in
+        told = None
     return answer.status_code, told if isinstance(told, dict) else {}
 
 
@@ -335,38 +383,3 @@ def _judged(found: str | None, wanted: str) -> tuple[str, str]:
     if _within(wanted, found):
         return OK, f"{found}, in {wanted}"
     return WARNING, f"{found} is outside of {wanted}, which nnvalue is tested with"
-
-
-def _dtypes(device: str) -> list[str]:
-    """The types that a product of matrices can be taken in."""
-    import torch
-
-    found = []
-    for name in ("float32", "bfloat16", "float16"):
-        try:
-            ones = torch.ones(2, 2, dtype=getattr(torch, name), device=device)
-            (ones @ ones).sum().item()
-        except (RuntimeError, TypeError):  # torch says that it has not implemented it
-            continue
-        found.append(name)
-    return found
-
-
-def _memory() -> tuple[int | None, int | None]:
-    """Bytes of memory, all and free; None where the system does not tell."""
-    try:
-        page = os.sysconf("SC_PAGE_SIZE")
-        total, free = os.sysconf("SC_PHYS_PAGES") * page, os.sysconf("SC_AVPHYS_PAGES") * page
-        for line in Path("/proc/meminfo").read_text("utf-8").splitlines():  # with what caches would give back
-            if line.startswith("MemAvailable:"):
-                free = int(line.split()[1]) * 1024
-    except (AttributeError, ValueError, OSError):
-        return None, None
-    return total, free
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GiB", _GIB), ("MiB", 2**20)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count:,} bytes"

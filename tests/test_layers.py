@@ -8,7 +8,7 @@ from nnvalue import _HOME
 
 ROOT = Path(nnvalue.__file__).parent
 FLOOR = {
-    "errors": 0, "network": 0, "progress": 0, "prompts": 0, "values": 0, "traces": 0, "artifacts": 0,
+    "errors": 0, "machine": 0, "network": 0, "progress": 0, "prompts": 0, "values": 0, "traces": 0, "artifacts": 0,
     "organism": 1, "models": 1, "dataset": 1, "findings": 1, "findings_card": 1, "steering_protocol": 1, "llm": 1,
     "locator": 2, "steering": 2, "builder": 2, "readout": 2, "sae": 2,
     "evaluation": 3, "causal": 3, "report": 4, "doctor": 4, "cli": 5,

@@ -13,7 +13,7 @@ import click
 
 from nnvalue.cli.examples import examples
 from nnvalue.cli.exits import FAILED
-from nnvalue.cli.terminal import open_console, print_json
+from nnvalue.cli.terminal import is_terminal, open_console, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,11 +64,12 @@ def _terminal(console: Console) -> Finding:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     signs = encoding.lower().startswith("utf")
     colour = console.color_system or "none"
+    terminal = is_terminal(sys.stdout)
     facts: dict[str, Any] = {
-        "width": console.width, "colour": colour, "encoding": encoding, "terminal": sys.stdout.isatty(),
+        "width": console.width, "colour": colour, "encoding": encoding, "terminal": terminal,
         "no_color": bool(os.environ.get("NO_COLOR")),
     }  # fmt: skip
-    told = f"{console.width} columns, colours: {colour}, {encoding}{'' if sys.stdout.isatty() else ', not a terminal'}"
+    told = f"{console.width} columns, colours: {colour}, {encoding}{'' if terminal else ', not a terminal'}"
     if not signs:
         return Finding("terminal", "stdout", "warning", told, "Set LANG to one of UTF-8, or signs are replaced.", facts)
     if console.width < _NARROW:

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from nnvalue.errors import (
     InsecureHostError,
+    InvalidInputError,
     JobLostError,
     MissingKeyError,
     PayloadTooLargeError,
@@ -242,9 +243,20 @@ class Server:
         # A proxy of the environment is not this machine: what may go to the loopback unprotected may not go there.
         proxied = not is_this_machine(url)
         try:
-            with httpx.Client(timeout=timeout, trust_env=proxied) as client:
+            client = httpx.Client(timeout=timeout, trust_env=proxied)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            socks = isinstance(error, ImportError)
+            todo = "for a SOCKS proxy, pip install 'httpx[socks]'" if socks else "give it like http://host:port"
+            raise InvalidInputError(
+                f"The proxy that the environment names (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) cannot be used; {todo}, or "
+                "unset it."
+            ) from None
+        try:
+            with client:
                 signed: dict[str, Any] = {"auth": self._sign} if self.key and with_key else {}
                 answer = client.request(method, url, headers=headers, **signed, **content)
+        except httpx.InvalidURL:
+            raise InvalidInputError(f"'{self.host}' is no server's URL that can be asked; look for a slip.") from None
         except httpx.RequestError as error:
             return None, self.clean(f"{type(error).__name__}: {error}")
         self.answered = True

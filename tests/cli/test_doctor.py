@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,14 +24,14 @@ HUB_KEY = "hf_sentinelSENTINEL0815"
 
 @contextmanager
 def serving(answers):
-    """A server that answers each path with a status and an object, and keeps what headers it got."""
+    """A server that answers each path with a status and an object (or bytes), and keeps what headers it got."""
     seen = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             seen.append(dict(self.headers))
             status, told = answers.get(self.path, (404, {"detail": "nothing here"}))
-            content = json.dumps(told).encode()
+            content = told if isinstance(told, bytes) else json.dumps(told).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -155,6 +156,8 @@ def test_what_the_hub_says_of_a_token(monkeypatch):
     for answer, verdict, said in (
         ((200, {"name": "ada"}), "ok", "ada"),
         ((401, {"error": "no"}), "warning", "HTTP 401"),
+        ((401, b"<html>Log in</html>"), "warning", "HTTP 401"),  # of a proxy
+        ((200, b"<html>Welcome</html>"), "warning", "not as the hub does"),
     ):
         with serving({"/api/whoami-v2": answer}) as (url, seen):
             monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
@@ -167,6 +170,69 @@ def test_what_the_hub_says_of_a_token(monkeypatch):
     assert "no answer" in told["told"]
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set" in found()["hub", "login"]["told"]
+
+
+def test_a_token_goes_to_nobody_that_should_not_have_it(monkeypatch):
+    """HF_ENDPOINT may name a mirror by plain http, and a token may have been pasted with a blank."""
+    monkeypatch.setattr(doctor, "_shipped", lambda: iter(()))
+    monkeypatch.setattr(doctor, "_server", lambda *_: iter(()))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://hub.example")
+    asked = []
+    monkeypatch.setattr(doctor, "_whoami", lambda url, _: asked.append(url) or (200, {"name": "ada"}))
+    assert found()["hub", "login"]["status"] == "ok"  # without a token nothing is sent
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: HUB_KEY)
+    told = found()["hub", "login"]
+    assert (told["status"], asked) == ("warning", [])
+    assert "unprotected" in told["told"]
+    assert found("--allow-http")["hub", "login"]["told"].endswith("ada")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: HUB_KEY + " and more")
+    asked.clear()
+    told = found("--allow-http")["hub", "login"]
+    assert (told["status"], asked) == ("warning", [])
+    assert "holds blanks" in told["told"]  # it said that there was no token
+    assert told["facts"]["token"] is True
+
+
+def test_what_cannot_be_looked_at_is_a_finding_and_the_rest_is_told(monkeypatch):
+    """A broken torch ended the doctor with a traceback's sentence, and nothing else was told."""
+
+    def broken(*_):
+        raise OSError(f"libtorch.so cannot be opened, {NDIF_KEY}")
+
+    monkeypatch.setattr(doctor, "_shipped", lambda: iter(()))
+    monkeypatch.setattr(doctor, "working_dtypes", broken)
+    monkeypatch.setattr("huggingface_hub.get_token", broken)
+    monkeypatch.setattr(CONFIG.API, "APIKEY", NDIF_KEY)
+    told = found("--offline", status=1, NDIF_API_KEY=NDIF_KEY)
+    assert {part for part, _ in told} == {"versions", "extras", "device", "folders", "hub", "ndif", "terminal"}
+    assert told["device", "device"]["status"] == "fault"
+    assert told["hub", "hub"]["status"] == "warning"
+    for one in (told["device", "device"], told["hub", "hub"]):
+        assert "libtorch.so cannot be opened" in one["told"]
+        assert NDIF_KEY not in one["told"]
+    assert told["ndif", "key"]["status"] == "ok"
+
+
+def test_an_environment_that_leads_nowhere(monkeypatch):
+    """A SOCKS proxy without the package for it, an endpoint that is no URL, a cache that cannot be reached."""
+    monkeypatch.setattr(doctor, "_shipped", lambda: iter(()))
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: HUB_KEY)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://hub.example")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/" + "x" * 300)  # raises as a closed folder does
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    for name in ("NO_PROXY", "no_proxy", "HTTPS_PROXY", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    told = found("--host", "https://ndif.example", ALL_PROXY="socks5://127.0.0.1:9")
+    assert "httpx[socks]" in told["hub", "hub"]["told"]
+    assert "httpx[socks]" in told["ndif", "server"]["told"]
+    assert told["folders", "hub cache"]["status"] == told["ndif", "server"]["status"] == "warning"
+    assert "cannot be reached" in told["folders", "hub cache"]["told"]
+    assert told["folders", "results"]["status"] == "ok"
+    told = found("--host", "https://ndif.example", ALL_PROXY="socks4://127.0.0.1:9", HF_ENDPOINT="http://[bad")
+    assert told["hub", "login"]["told"].startswith("HF_ENDPOINT: 'http://[bad' is no server's URL")
+    assert "The proxy that the environment names" in told["ndif", "server"]["told"]
 
 
 def test_no_key_is_ever_told(monkeypatch):
