@@ -161,15 +161,21 @@ def _sae(folder: Path, *_: object) -> Shown:
 
 
 def _baked(folder: Path, *_: object) -> Shown:
+    from nnvalue.cli.steer_show import steering_in_words
+
     facts = read_json(folder / _MARKER)
-    if not isinstance(facts, dict) or not {"steering", "model", "changed"} <= facts.keys():
-        raise ArtifactError(f"{folder / _MARKER} says nothing of a baked steering.")
+    try:
+        name, changed = facts["model"]["name"], facts["changed"]
+        if not isinstance(name, str) or not isinstance(changed, list):
+            raise TypeError
+        told = ", ".join(changed) or "nothing, the model is copied"
+        words = steering_in_words(facts["steering"])
+    except (KeyError, TypeError, ValueError, AttributeError):  # whatever JSON holds where these should be
+        raise ArtifactError(f"{folder / _MARKER} is damaged: it says nothing of a baked steering.") from None
 
     def show(console: Console) -> None:
-        from nnvalue.cli.steer_show import steering_in_words
-
-        console.print(f"{facts['model']['name']} with {steering_in_words(facts['steering'])}, in its weights.")
-        console.print(f"Changed: {', '.join(facts['changed']) or 'nothing, the model is copied'}.")
+        console.print(f"{name} with {words}, in its weights.")
+        console.print(f"Changed: {told}.")
         console.print(f"It is an ordinary checkpoint: --model {folder}", soft_wrap=True)
 
     return facts, show

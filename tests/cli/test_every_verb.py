@@ -257,3 +257,21 @@ def test_inspect_points_to_the_verb_that_shows_what_is_no_result(told, monkeypat
     status, _, err = typed("inspect", tmp_path)
     assert status == 1
     assert "'of-tomorrow', which this nnvalue does not know" in err
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+@pytest.mark.parametrize(
+    "change",
+    [{"steering": 1}, {"steering": {}}, {"steering": {"kind": "neurons"}}, {"model": "x"}, {"model": {"name": None}},
+     {"changed": 3}, {"changed": "abc"}, {"changed": [1]}],
+)  # fmt: skip
+def test_a_damaged_note_of_a_baked_steering_is_one_sentence(change, as_json, tmp_path):
+    """Its keys were looked at and not what they hold; with --json whatever stood there was passed on as a result."""
+    words = {"kind": "prompt", "system": "Be kind.", "scope": "all"}
+    note = {"steering": words, "model": {"name": "m"}, "changed": []}
+    (tmp_path / "nnvalue_steering.json").write_text(json.dumps(note))
+    assert typed("inspect", tmp_path, *as_json)[0] == 0
+    (tmp_path / "nnvalue_steering.json").write_text(json.dumps(note | change))
+    status, _, err = typed("inspect", tmp_path, *as_json)
+    assert status == 1
+    assert "nnvalue_steering.json is damaged" in err
