@@ -8,7 +8,6 @@ import json
 import os
 import re
 import sys
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
@@ -26,7 +25,8 @@ _PLAIN, _ASCII = "nnvalue-plain", "nnvalue_ascii"
 # One letter for one letter, so that columns stay in line.
 _SIGNS = "−–—…·×÷≥≤≈→←↑↓↔δΔγλσΣ✓✗“”‘’°│─█▉▊▋▌▐▇▆▅▄▃▂▁"
 _LETTERS = """---~-x/><~><^v=dDglsS*x""''o|-######8654321"""
-# Letters that JSON leaves as they are: DEL and C1 codes, and halves of letters, which UTF-8 does not have.
+_COMMANDING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# Of these, JSON escapes C0 codes by itself; lone surrogates are halves of letters, which UTF-8 does not have.
 _UNWRITABLE = re.compile(r"[\x7f-\x9f\ud800-\udfff]")
 _OFF = ("", "0", "false", "no")
 
@@ -78,7 +78,7 @@ def harmless(text: str) -> str:
 
     Half a letter (a lone surrogate, as Python has it for an odd byte in a file's name) is no text either.
     """
-    return "".join("�" if unicodedata.category(one) in ("Cc", "Cs") and one not in "\n\t" else one for one in text)
+    return _COMMANDING.sub("�", text)
 
 
 def degrade_streams() -> None:
