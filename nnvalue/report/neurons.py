@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnvalue.findings_card import crossed_in_words, describe_selection, significance_in_words
+from nnvalue.findings_card import between_values_in_words, crossed_in_words, describe_selection, significance_in_words
 from nnvalue.report.blocks import Block, Notice, Picture, Sheet, Words
 from nnvalue.report.figures import Figure, HeatMap, Table, counted, plain, rate, short, signed
 from nnvalue.values import POLES, SIGN, Framework
@@ -82,15 +82,8 @@ def _how_shared(figure: Figure, found: ValueNeurons, framework: Framework | None
 
 def _in_common(found: ValueNeurons) -> list[str]:
     """What all values have in common, and whether near ones on the circle are alike; nothing for a single value."""
-    between = found.config["between_values"]
-    if between["shared_share"] is None:
-        return []
-    count = len(between["values"])
-    said = [
-        f"What all {count} values have in common carries {between['shared_share']:.0%} of the scores (by chance "
-        f"{1 / count:.0%})."
-    ]
-    if circle := between["circle"]:
+    said = between_values_in_words(found)[:1]  # what it says of the circle is said in plainer words here
+    if said and (circle := found.config["between_values"]["circle"]):
         beyond = circle["r"] < circle["low"]
         said.append(
             f"Neighbours on the circle have {'more' if circle['r'] < 0 else 'less'} alike scores than distant values"

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pyarrow.parquet
@@ -13,7 +12,6 @@ from nnvalue.report import draw_figure, figures_of
 from nnvalue.report.plots import chosen
 from tests.cli.running import run_here
 
-DOCS = Path(__file__).parents[2] / "docs" / "report.md"
 NAMES = {
     "neurons": ["neurons", "overlap"],
     "evaluation": ["dose-response neurons", "cost neurons", "dose-response prompt", "cost prompt", "pareto",
@@ -99,15 +97,6 @@ def test_the_beginning_of_a_name_is_enough(runs):
     assert chosen(figures, "dose-response prompt") is figures["dose-response prompt"]
     with pytest.raises(UnknownNameError, match="no figure 'dose'"):
         chosen(figures, "dose")
-
-
-def test_the_code_on_the_page_runs(runs, tmp_path, monkeypatch):
-    (block,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    (tmp_path / "runs").symlink_to(runs)
-    monkeypatch.chdir(tmp_path)
-    exec(compile(block, "report.md", "exec"), {})
-    assert (tmp_path / "circle.pdf").read_bytes().startswith(b"%PDF")
-    assert (tmp_path / "report.html").exists()
 
 
 def test_what_has_no_figures_is_told(tmp_path, runs):
