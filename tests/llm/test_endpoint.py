@@ -3,6 +3,7 @@
 import json
 import logging
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -265,10 +266,11 @@ def test_a_server_that_falls_silent_ends_it_and_what_it_said_is_kept(tmp_path):
 
 
 def test_an_address_where_nobody_lives():
-    with serving(lambda body, times: Say()) as server:
-        url = server.url
-    with pytest.raises(UnreachableError, match="cannot be reached"):
-        CompletionClient(Endpoint(url, "scribe")).complete([asking("x")])
+    with socket.socket() as taken:  # bound, so that no server of another test moves in, and not listening
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        with pytest.raises(UnreachableError, match="cannot be reached"):
+            CompletionClient(Endpoint(url, "scribe")).complete([asking("x")])
 
 
 def test_addresses_and_keys_that_cannot_be_right(monkeypatch):
